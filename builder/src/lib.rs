@@ -1,0 +1,1 @@
+//! The data owner's side: encrypt, upload, register.

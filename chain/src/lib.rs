@@ -1,0 +1,1 @@
+//! Assay's EVM client: registry reading and the transaction outbox.

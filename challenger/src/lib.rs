@@ -1,0 +1,1 @@
+//! Puts challenges to providers and measures.

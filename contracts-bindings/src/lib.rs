@@ -1,0 +1,1 @@
+//! Typed bindings generated from the committed contract ABI.

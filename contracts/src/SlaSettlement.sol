@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {IOracleRegistry} from "./interfaces/IOracleRegistry.sol";
+import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
+import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
+import {Bls12381} from "./libraries/Bls12381.sol";
+import {Committee} from "./libraries/Committee.sol";
+import {ReportLib} from "./libraries/ReportLib.sol";
+
+/// @title Settlement
+/// @notice See ISlaSettlement for what it promises.
+contract SlaSettlement is ISlaSettlement {
+    using SafeERC20 for IERC20;
+    using ReportLib for Report;
+
+    uint256 internal constant PPM = 1_000_000;
+    /// Fills the slot of the last report from the start, so that the first report pays for an update and not for a new slot.
+    bytes28 private constant NO_DIGEST = bytes28(uint224(1));
+
+    address private immutable TOKEN;
+    address private immutable ORACLES;
+    address private immutable PROVIDERS;
+    uint64 private immutable GENESIS;
+    uint64 private immutable EPOCH_LENGTH;
+    uint64 private immutable VALID_EPOCHS;
+    uint64 private immutable REWARD_WINDOW;
+    uint64 private immutable SLASH_WINDOW;
+    uint256 private immutable EPOCH_BUDGET;
+    uint256 private immutable SLASH_CAP_PPM;
+    bytes32 private immutable PARAMS_HASH;
+
+    /// One slot per epoch: see docs/decisions/0002-packed-report-slot.md.
+    struct Accepted {
+        bytes28 digest;
+        uint32 afterGenesis; // seconds; the slot is empty when this is zero
+    }
+
+    struct Last {
+        bytes28 digest;
+        uint32 nextEpoch; // 0 = nothing accepted yet
+    }
+
+    Last private _last = Last(NO_DIGEST, 0);
+    mapping(uint64 epoch => Accepted) private _accepted;
+    mapping(uint8 kind => mapping(uint64 id => uint256)) public claimed;
+    mapping(uint64 providerId => mapping(uint64 epoch => bool)) public slashExecuted;
+
+    constructor(Config memory c) {
+        if (c.token == address(0) || c.oracleRegistry == address(0) || c.providerRegistry == address(0)) revert InvalidConfig();
+        if (c.epochLength == 0 || c.slashCapPpm > PPM) revert InvalidConfig();
+        TOKEN = c.token;
+        ORACLES = c.oracleRegistry;
+        PROVIDERS = c.providerRegistry;
+        GENESIS = c.genesis;
+        EPOCH_LENGTH = c.epochLength;
+        VALID_EPOCHS = c.validEpochs;
+        REWARD_WINDOW = c.rewardWindow;
+        SLASH_WINDOW = c.slashWindow;
+        EPOCH_BUDGET = c.epochBudget;
+        SLASH_CAP_PPM = c.slashCapPpm;
+        PARAMS_HASH = c.paramsHash;
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function submitReport(Report calldata report, uint256 signers, bytes calldata signature) external {
+        _checkAcceptable(report);
+        bytes32 digest = report.digest();
+        _checkCertificate(report, digest, signers, signature);
+
+        // Both fit: an epoch is at least a second long and over, so 2^32 of either is 136 years after genesis.
+        _last = Last(bytes28(digest), SafeCast.toUint32(uint256(report.epoch) + 1));
+        _accepted[report.epoch] = Accepted(bytes28(digest), SafeCast.toUint32(block.timestamp - GENESIS));
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function claim(Report calldata report, uint8 kind, uint64 id, address recipient, uint256 cumulative, bytes32[] calldata proof)
+        external
+    {
+        _checkMatured(report, REWARD_WINDOW);
+        bytes32 leaf = ReportLib.rewardLeaf(kind, id, recipient, TOKEN, cumulative);
+        if (!MerkleProof.verifyCalldata(proof, report.rewardRoot, leaf)) revert InvalidProof();
+
+        uint256 before = claimed[kind][id];
+        if (cumulative <= before) revert NothingToClaim();
+        claimed[kind][id] = cumulative;
+        uint256 amount = cumulative - before;
+        emit Claimed(kind, id, recipient, amount, cumulative);
+        IERC20(TOKEN).safeTransfer(recipient, amount);
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function executeSlash(
+        Report calldata report,
+        uint64 providerId,
+        uint8 reason,
+        bytes32 factsRoot,
+        uint256 amount,
+        bytes32[] calldata proof
+    ) external {
+        uint64 epoch = report.epoch;
+        _checkMatured(report, SLASH_WINDOW);
+        if (!report.seedSecure) revert InsecureSeed();
+        bytes32 leaf = ReportLib.slashLeaf(providerId, epoch, reason, factsRoot, amount);
+        if (!MerkleProof.verifyCalldata(proof, report.slashRoot, leaf)) revert InvalidProof();
+        if (slashExecuted[providerId][epoch]) revert AlreadySlashed(providerId, epoch);
+        slashExecuted[providerId][epoch] = true;
+
+        IProviderRegistry providers = IProviderRegistry(PROVIDERS);
+        uint256 cap = Math.mulDiv(providers.stakeOf(providerId), SLASH_CAP_PPM, PPM);
+        uint256 slashed = providers.slash(providerId, Math.min(amount, cap));
+        emit Slashed(providerId, epoch, reason, factsRoot, slashed);
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function fund(uint256 amount) external {
+        emit Funded(msg.sender, amount);
+        IERC20(TOKEN).safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function pool() external view returns (uint256) {
+        return IERC20(TOKEN).balanceOf(address(this)); // stakes lie in the registries, so all of it is the pool
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function config() external view returns (Config memory) {
+        return Config({
+            token: TOKEN,
+            oracleRegistry: ORACLES,
+            providerRegistry: PROVIDERS,
+            genesis: GENESIS,
+            epochLength: EPOCH_LENGTH,
+            validEpochs: VALID_EPOCHS,
+            rewardWindow: REWARD_WINDOW,
+            slashWindow: SLASH_WINDOW,
+            epochBudget: EPOCH_BUDGET,
+            slashCapPpm: SLASH_CAP_PPM,
+            paramsHash: PARAMS_HASH
+        });
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function lastAccepted() external view returns (bool any, uint64 epoch, bytes32 digest) {
+        Last memory last = _last;
+        if (last.nextEpoch == 0) return (false, 0, 0);
+        return (true, last.nextEpoch - 1, last.digest);
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function acceptedReport(uint64 epoch) external view returns (bytes32 digest, uint64 acceptedAt) {
+        Accepted memory accepted = _accepted[epoch];
+        if (accepted.afterGenesis == 0) return (0, 0);
+        return (accepted.digest, GENESIS + accepted.afterGenesis);
+    }
+
+    function _checkAcceptable(Report calldata report) private view {
+        if (report.chainId != block.chainid) revert WrongChain(report.chainId);
+        if (report.settlement != address(this)) revert WrongSettlement(report.settlement);
+        if (report.paramsHash != PARAMS_HASH) revert WrongParams(report.paramsHash);
+
+        uint256 epoch = report.epoch;
+        uint256 endsAt = GENESIS + (epoch + 1) * EPOCH_LENGTH;
+        if (block.timestamp < endsAt) revert EpochNotOver(endsAt);
+        uint256 validUntil = endsAt + uint256(VALID_EPOCHS) * EPOCH_LENGTH;
+        if (report.validUntil != validUntil) revert WrongValidUntil(validUntil);
+        if (block.timestamp > validUntil) revert ReportExpired(validUntil);
+
+        Last memory last = _last;
+        if (epoch < last.nextEpoch) revert EpochAlreadySettled(last.nextEpoch);
+        uint256 predecessorUntil = validUntil - EPOCH_LENGTH;
+        if (epoch != last.nextEpoch && block.timestamp <= predecessorUntil) revert EarlierEpochOpen(predecessorUntil);
+        if (last.nextEpoch == 0) {
+            if (report.parentDigest != 0) revert WrongParent(0);
+        } else if (bytes28(report.parentDigest) != last.digest) {
+            revert WrongParent(last.digest);
+        }
+
+        if (report.rewardTotal > EPOCH_BUDGET) revert BudgetExceeded(report.rewardTotal, EPOCH_BUDGET);
+    }
+
+    function _checkCertificate(Report calldata report, bytes32 digest, uint256 signers, bytes calldata signature) private {
+        (uint64 setEpoch, address header) = IOracleRegistry(ORACLES).currentCommittee();
+        if (setEpoch == 0 || report.setEpoch != setEpoch) revert WrongSet(setEpoch);
+        (bytes memory key, uint256 signedWeight, uint256 totalWeight) = Committee.signersKey(header, signers);
+        if (3 * signedWeight <= 2 * totalWeight) revert QuorumNotReached(signedWeight, totalWeight);
+
+        bytes memory message = abi.encodePacked(report.message(digest));
+        if (!Bls12381.verify(key, message, ReportLib.REPORT_DST, signature)) revert InvalidCertificate();
+        emit ReportAccepted(report.epoch, digest, report.view_, signers, signedWeight, totalWeight);
+    }
+
+    function _checkMatured(Report calldata report, uint256 window) private view {
+        Accepted memory accepted = _accepted[report.epoch];
+        if (accepted.afterGenesis == 0 || accepted.digest != bytes28(report.digest())) revert UnknownReport(report.epoch);
+        uint256 opensAt = uint256(GENESIS) + accepted.afterGenesis + window;
+        if (block.timestamp < opensAt) revert WindowOpen(opensAt);
+    }
+}

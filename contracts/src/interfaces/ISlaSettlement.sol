@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice One epoch's verdicts, as roots. `digest = keccak256(abi.encode(report))`.
+struct Report {
+    uint256 chainId;
+    address settlement;
+    uint64 setEpoch; // the committee set that signed
+    uint64 epoch;
+    uint64 view_;
+    bytes32 parentDigest; // of the last accepted report, zero for the first
+    uint64 refBlock;
+    uint64 validUntil; // unix seconds: genesis + (epoch + 1 + validEpochs) * epochLength
+    uint64 drandRound;
+    bool seedSecure; // an insecure epoch pays, it cannot slash
+    bytes32 paramsHash;
+    bytes32 bitVotesRoot;
+    bytes32 obsRoot;
+    bytes32 resultRoot;
+    bytes32 rewardRoot;
+    bytes32 slashRoot;
+    uint256 rewardTotal; // the epoch's own, not cumulative
+    uint256 slashTotal;
+    bytes32 logHeadsRoot;
+    bytes32 dataDigest;
+}
+
+/// @title Accepts one report per epoch, pays its rewards and executes its slashes
+/// @notice Acceptance depends only on the report, its certificate, the last accepted report, the time and fixed values. The
+/// chain keeps the leading 224 bits of a digest beside the time of acceptance; everything else comes back as calldata when
+/// somebody claims, and is checked against them. All times are unix seconds, all amounts the token's smallest unit.
+interface ISlaSettlement {
+    struct Config {
+        address token;
+        address oracleRegistry;
+        address providerRegistry;
+        uint64 genesis;
+        uint64 epochLength;
+        uint64 validEpochs;
+        uint64 rewardWindow; // from acceptance to claims
+        uint64 slashWindow; // from acceptance to slashes
+        uint256 epochBudget; // most that one report may state as rewardTotal
+        uint256 slashCapPpm; // most that one slash takes, of the stake it finds
+        bytes32 paramsHash;
+    }
+
+    event ReportAccepted(
+        uint64 indexed epoch, bytes32 indexed digest, uint64 view_, uint256 signers, uint256 signedWeight, uint256 totalWeight
+    );
+    event Claimed(uint8 indexed kind, uint64 indexed id, address recipient, uint256 amount, uint256 cumulative);
+    event Slashed(uint64 indexed providerId, uint64 indexed epoch, uint8 reason, bytes32 factsRoot, uint256 amount);
+    event Funded(address indexed from, uint256 amount);
+
+    error InvalidConfig();
+
+    error WrongChain(uint256 chainId);
+    error WrongSettlement(address settlement);
+    error WrongParams(bytes32 paramsHash);
+    error EpochNotOver(uint256 endsAt);
+    error WrongValidUntil(uint256 expected);
+    error ReportExpired(uint256 validUntil);
+    error EpochAlreadySettled(uint64 nextEpoch);
+    /// An epoch was skipped whose own report could still arrive.
+    error EarlierEpochOpen(uint256 until);
+    error WrongParent(bytes32 lastDigest);
+    error BudgetExceeded(uint256 rewardTotal, uint256 budget);
+    error WrongSet(uint64 currentSet);
+    /// Not more than two thirds of the weight signed.
+    error QuorumNotReached(uint256 signedWeight, uint256 totalWeight);
+    error InvalidCertificate();
+
+    error UnknownReport(uint64 epoch);
+    error WindowOpen(uint256 until);
+    error InvalidProof();
+    error NothingToClaim();
+    error InsecureSeed();
+    error AlreadySlashed(uint64 providerId, uint64 epoch);
+
+    function config() external view returns (Config memory);
+
+    /// @notice Puts reward tokens into the pool. Anyone may; what no report gives away stays for later epochs.
+    function fund(uint256 amount) external;
+
+    /// @notice The tokens that claims can draw on.
+    function pool() external view returns (uint256);
+
+    /// @notice Accepts an epoch's report. Anyone may send it.
+    /// @param signers bit `i` = member `i` of the current set.
+    /// @param signature 128 bytes in G1: the aggregate over the report's message.
+    /// @dev Reverts with the first rule that is broken, in the order of the errors above; then InvalidSigners (see Committee).
+    /// `rewardTotal` is what the certificate states: the contract bounds it, the leaves themselves are the signers' word.
+    function submitReport(Report calldata report, uint256 signers, bytes calldata signature) external;
+
+    /// @return any whether a report was accepted yet.
+    /// @return epoch of the last one.
+    /// @return digest its leading 224 bits, the last four bytes zero. The full digest is in the event ReportAccepted.
+    function lastAccepted() external view returns (bool any, uint64 epoch, bytes32 digest);
+
+    /// @notice Zeros when the epoch has no accepted report.
+    /// @return digest the leading 224 bits, the last four bytes zero.
+    function acceptedReport(uint64 epoch) external view returns (bytes32 digest, uint64 acceptedAt);
+
+    /// @notice Pays what a reward leaf of an accepted report says beyond what was paid before. Anyone may send it; the money
+    /// goes to the leaf's recipient. Open from acceptedAt + rewardWindow on.
+    function claim(Report calldata report, uint8 kind, uint64 id, address recipient, uint256 cumulative, bytes32[] calldata proof)
+        external;
+
+    /// @notice All that was ever paid to this provider (kind 0) or oracle (kind 1).
+    function claimed(uint8 kind, uint64 id) external view returns (uint256);
+
+    /// @notice Executes a slash leaf of an accepted report, once per provider and epoch, from acceptedAt + slashWindow on.
+    /// Burns min(amount, stake * slashCapPpm / 1e6). Anyone may send it.
+    function executeSlash(
+        Report calldata report,
+        uint64 providerId,
+        uint8 reason,
+        bytes32 factsRoot,
+        uint256 amount,
+        bytes32[] calldata proof
+    ) external;
+
+    function slashExecuted(uint64 providerId, uint64 epoch) external view returns (bool);
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Bls12381} from "./Bls12381.sol";
+
+/// @title A committee set, kept as contract bytecode
+/// @notice Reading code costs one cold access however long it is, storage costs one per word. Members lie in chunks:
+/// ```
+/// 0x00 (STOP) || aggregate key (256) || total weight (4) || members (2) || earlier chunks (2 x 20) || records
+/// record = oracle id (8) || weight (2) || key without padding (192)
+/// ```
+/// Aggregate, weight and count run over this chunk and all before it, so the last chunk is the header of the whole set: when
+/// everybody signed, its first 263 bytes are all that has to be read. Chunks are always full but the last, whoever builds
+/// them, so that member `i` stands in chunk `i / CHUNK`.
+library Committee {
+    uint256 internal constant MAX_MEMBERS = 256;
+    /// 96 records keep a chunk under the 24,576 bytes of EIP-170, and three chunks hold 256 members.
+    uint256 internal constant CHUNK = 96;
+
+    uint256 private constant AGGREGATE_AT = 1;
+    uint256 private constant WEIGHT_AT = 257;
+    uint256 private constant EARLIER_AT = 263;
+    uint256 private constant RECORDS_AT = 303;
+    uint256 private constant RECORD = 202;
+
+    error BlobWriteFailed();
+    /// @dev The bitmap names nobody, or someone who is not a member.
+    error InvalidSigners(uint256 signers, uint256 members);
+
+    struct Totals {
+        bytes aggregate;
+        uint256 weight;
+        uint256 members;
+    }
+
+    struct Member {
+        uint64 oracleId;
+        uint16 weight;
+        bytes blsKey;
+    }
+
+    /// @notice What the last chunk says about the whole set up to its end.
+    function totals(address header) internal view returns (Totals memory t) {
+        bytes memory aggregate = new bytes(Bls12381.G2_LENGTH);
+        uint256 word;
+        assembly ("memory-safe") {
+            extcodecopy(header, add(aggregate, 0x20), AGGREGATE_AT, 256)
+            extcodecopy(header, 0, WEIGHT_AT, 32)
+            word := mload(0)
+        }
+        t.aggregate = aggregate;
+        t.weight = word >> 224;
+        t.members = (word >> 208) & 0xffff;
+    }
+
+    /// @notice The summed key and weight of the members in `signers`, bit `i` being member `i`.
+    /// @dev Subtracts the absent from the stored aggregate: at most a third of them by weight. The result may be infinity when
+    /// members chose keys that cancel; a verifier refuses it.
+    function signersKey(address header, uint256 signers) internal view returns (bytes memory key, uint256 signedWeight, uint256 totalWeight) {
+        Totals memory t = totals(header);
+        uint256 all = type(uint256).max >> (256 - t.members);
+        if (signers == 0 || signers & ~all != 0) revert InvalidSigners(signers, t.members);
+
+        key = t.aggregate;
+        totalWeight = t.weight;
+        signedWeight = t.weight;
+        uint256 absent = signers ^ all;
+        if (absent == 0) return (key, signedWeight, totalWeight);
+
+        bytes memory missing = new bytes(Bls12381.G2_LENGTH);
+        bytes memory one = new bytes(Bls12381.G2_LENGTH);
+        address chunk;
+        for (uint256 i = 0; absent != 0; ++i) {
+            if (i % CHUNK == 0) chunk = chunkOf(header, i / CHUNK, t.members);
+            if (absent & 1 == 1) {
+                (, uint16 weight) = readRecord(chunk, i % CHUNK, one);
+                signedWeight -= weight;
+                Bls12381.addG2(missing, one);
+            }
+            absent >>= 1;
+        }
+        Bls12381.negateG2(missing);
+        Bls12381.addG2(key, missing);
+    }
+
+    /// @notice Every member, in order. For readers; walks the whole set.
+    function read(address header) internal view returns (Member[] memory members) {
+        uint256 count = totals(header).members;
+        members = new Member[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            bytes memory key = new bytes(Bls12381.G2_LENGTH);
+            (uint64 id, uint16 weight) = readRecord(chunkOf(header, i / CHUNK, count), i % CHUNK, key);
+            members[i] = Member(id, weight, key);
+        }
+    }
+
+    /// @notice Writes one chunk. `sums` already includes `records`.
+    function writeChunk(Totals memory sums, address[2] memory earlier, bytes memory records) internal returns (address) {
+        return writeBlob(
+            abi.encodePacked(sums.aggregate, uint32(sums.weight), uint16(sums.members), earlier[0], earlier[1], records)
+        );
+    }
+
+    function record(uint64 oracleId, uint16 weight, bytes memory packedKey) internal pure returns (bytes memory) {
+        return abi.encodePacked(oracleId, weight, packedKey);
+    }
+
+    /// @notice Stores bytes as code, behind a STOP so that nobody can run them.
+    function writeBlob(bytes memory data) internal returns (address blob) {
+        // PUSH2 size, DUP1, PUSH1 10, RETURNDATASIZE (0), CODECOPY, RETURNDATASIZE, RETURN
+        bytes memory creation = abi.encodePacked(hex"61", uint16(data.length + 1), hex"80600a3d393df3", hex"00", data);
+        assembly ("memory-safe") {
+            blob := create(0, add(creation, 0x20), mload(creation))
+        }
+        if (blob == address(0)) revert BlobWriteFailed();
+    }
+
+    /// @notice The 192 bytes of a key without its padding.
+    function packKey(bytes memory key) internal pure returns (bytes memory packed) {
+        if (key.length != Bls12381.G2_LENGTH) revert Bls12381.InvalidLength();
+        packed = new bytes(192);
+        assembly ("memory-safe") {
+            for { let i := 0 } lt(i, 4) { i := add(i, 1) } {
+                mcopy(add(add(packed, 0x20), mul(i, 48)), add(add(key, 0x30), mul(i, 64)), 48)
+            }
+        }
+    }
+
+    /// @notice Reads 192 packed key bytes at `offset` of a blob into the padded `key`, whose padding is zero already.
+    function readKey(address blob, uint256 offset, bytes memory key) internal view {
+        assembly ("memory-safe") {
+            let buffer := mload(0x40)
+            extcodecopy(blob, buffer, offset, 192)
+            for { let i := 0 } lt(i, 4) { i := add(i, 1) } {
+                mcopy(add(add(key, 0x30), mul(i, 64)), add(buffer, mul(i, 48)), 48)
+            }
+        }
+    }
+
+    function readRecord(address chunk, uint256 index, bytes memory key) private view returns (uint64 oracleId, uint16 weight) {
+        uint256 word;
+        assembly ("memory-safe") {
+            let buffer := mload(0x40)
+            extcodecopy(chunk, buffer, add(RECORDS_AT, mul(index, RECORD)), RECORD)
+            word := mload(buffer)
+            mcopy(add(key, 0x30), add(buffer, 10), 48)
+            mcopy(add(key, 0x70), add(buffer, 58), 48)
+            mcopy(add(key, 0xb0), add(buffer, 106), 48)
+            mcopy(add(key, 0xf0), add(buffer, 154), 48)
+        }
+        oracleId = uint64(word >> 192);
+        weight = uint16(word >> 176);
+    }
+
+    function chunkOf(address header, uint256 chunk, uint256 members) private view returns (address found) {
+        if (chunk == (members - 1) / CHUNK) return header;
+        assembly ("memory-safe") {
+            extcodecopy(header, 0, add(EARLIER_AT, mul(chunk, 20)), 32)
+            found := shr(96, mload(0))
+        }
+    }
+}

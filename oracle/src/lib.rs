@@ -1,0 +1,1 @@
+//! The oracle node: schedule, committee, verdicts, store, APIs.

@@ -1,0 +1,1 @@
+//! The agent on a provider's machine: stores claimed replicas, answers challenges.

@@ -1,0 +1,1 @@
+//! Harness, devnet and end-to-end tests.
