@@ -1,1 +1,19 @@
-//! Assay's EVM client: registry reading and the transaction outbox.
+//! Assay's EVM client: blocks, registry and settlement reading, and the transaction outbox.
+//!
+//! Core types come out, alloy's stay in. Every request is bounded in time, every answer in size; transport failures are
+//! tried again a few times, answers never are.
+
+mod client;
+mod convert;
+mod error;
+mod registry;
+mod settlement;
+mod transport;
+
+pub mod calls;
+pub mod outbox;
+
+pub use client::{BlockRef, BlockTag, ChainConfig, Client};
+pub use error::ChainError;
+pub use registry::{Member, ProviderRecord, RegistryView};
+pub use settlement::{Accepted, AcceptedReport, ClaimKind, SettlementConfig};

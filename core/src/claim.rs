@@ -7,6 +7,7 @@ use crate::abi::Words;
 use crate::hash::Hash32;
 use crate::ids::{Address, ProviderId};
 use crate::replica::{blocks_for, replica_bytes};
+use crate::secp::{self, SecpError, SecretKey, Signature65};
 
 /// The most claims of one provider.
 pub const MAX_CLAIMS: usize = 1_000_000;
@@ -335,6 +336,34 @@ impl ClaimDomain {
     }
 }
 
+/// A claim set as its provider signed it; [`SignedClaimSet::is_by`] tells whether the signature is worth anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedClaimSet {
+    /// From 1, one more for every change.
+    pub sequence: u64,
+    /// Root and blocks of the set.
+    pub root: ClaimRoot,
+    /// Claims in the set.
+    pub count: u64,
+    /// By the provider's receipt key.
+    pub signature: Signature65,
+}
+
+impl SignedClaimSet {
+    /// Signs a set as number `sequence`.
+    pub fn sign(domain: &ClaimDomain, sequence: u64, set: &ClaimSet, key: &SecretKey) -> Result<Self, SecpError> {
+        let (root, count) = (set.root(), set.len() as u64);
+        let signature = key.sign(&domain.set_digest(sequence, &root, count))?;
+        Ok(Self { sequence, root, count, signature })
+    }
+
+    /// Whether `receipt_key` signed this for that chain, registry and provider.
+    pub fn is_by(&self, receipt_key: &Address, domain: &ClaimDomain) -> bool {
+        let digest = domain.set_digest(self.sequence, &self.root, self.count);
+        secp::recover(&digest, &self.signature) == Ok(*receipt_key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,6 +461,17 @@ mod tests {
             assert_eq!(set.locate(u64::MAX), None);
             assert!(set.proof(set.len()).is_none());
         }
+    }
+
+    #[test]
+    fn a_signature_is_bound_to_set_and_provider() {
+        let domain = ClaimDomain { chain_id: 1, provider_registry: Address([2; 20]), provider: ProviderId(3) };
+        let key = SecretKey::from_bytes(&[5; 32]).unwrap();
+        let signed = SignedClaimSet::sign(&domain, 1, &set(3), &key).unwrap();
+        assert!(signed.is_by(&key.address(), &domain));
+        assert!(!signed.is_by(&key.address(), &ClaimDomain { provider: ProviderId(4), ..domain }));
+        assert!(!SignedClaimSet { count: 4, ..signed.clone() }.is_by(&key.address(), &domain));
+        assert!(!SignedClaimSet { sequence: 2, ..signed }.is_by(&key.address(), &domain));
     }
 
     #[test]

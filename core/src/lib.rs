@@ -15,6 +15,7 @@
 )]
 
 pub mod abi;
+pub mod amount;
 pub mod beacon;
 pub mod bls;
 pub mod challenge;
@@ -30,4 +31,5 @@ pub mod replica;
 pub mod report;
 pub mod secp;
 pub mod slice;
+pub mod transcript;
 pub mod verdict;

@@ -273,7 +273,7 @@ impl Fact {
         if crate::challenge::slice_word(slice) != *word {
             return Err(FactError::Slice);
         }
-        let first_block = self.proof.verify(claims, &self.claim).ok_or(FactError::Claim)?;
+        let first_block = self.proof.verify(claims, &self.claim).map_err(|_| FactError::Claim)?;
         let block = sample.block.checked_sub(first_block).filter(|block| *block < self.claim.blocks).ok_or(FactError::Claim)?;
         if crate::challenge::holds_in_replica(&self.claim.root, self.claim.blocks, block, sample.chunk, slice) {
             return Err(FactError::NoFault);

@@ -4,6 +4,15 @@
 
 pub mod convert;
 
+/// Package `assay.audit`.
+pub mod audit {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, clippy::pedantic)]
+    pub mod v1 {
+        include!("gen/assay.audit.v1.rs");
+    }
+}
+
 /// Package `assay.oracle`.
 pub mod oracle {
     /// Version 1.

@@ -1,1 +1,15 @@
 //! The agent on a provider's machine: stores claimed replicas, answers challenges.
+//!
+//! `app` composes; `store` keeps (an index in SQLite, one file per replica and one per outboard); `challenge` and `ingest` are the two
+//! gRPC services. Reading and writing replicas happens on blocking threads only.
+
+pub mod app;
+pub mod challenge;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod files;
+pub mod given;
+pub mod index;
+pub mod ingest;
+pub mod store;

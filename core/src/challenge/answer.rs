@@ -69,9 +69,11 @@ pub enum AnswerError {
     Claims,
 }
 
-/// The word of one sample in an answer's digest: keccak256 over `chunk ‖ siblings`.
+/// The word of one sample in an answer's digest: `keccak(keccak(chunk) ‖ siblings)`.
+///
+/// The chunk is hashed by itself, so that nobody can move the border between chunk and siblings and pass a right answer off as a wrong one.
 pub(crate) fn slice_word(slice: &Slice) -> Hash32 {
-    keccak([&slice.chunk, slice.siblings.as_flattened()])
+    keccak([keccak([&slice.chunk]).as_bytes(), slice.siblings.as_flattened()])
 }
 
 impl Answer {

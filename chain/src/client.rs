@@ -1,0 +1,203 @@
+//! The connection: one chain, checked at start, and its blocks.
+
+use std::sync::Arc;
+
+use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_provider::{Provider, RootProvider};
+use alloy_rpc_client::RpcClient;
+use alloy_rpc_types_eth::TransactionRequest;
+use alloy_sol_types::SolCall;
+use assay_core::hash::Hash32;
+use assay_core::ids::Address;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
+use crate::ChainError;
+use crate::convert;
+use crate::transport::BoundedHttp;
+
+/// The `[chain]` table of a config file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainConfig {
+    /// HTTP(S) JSON-RPC endpoint.
+    pub rpc_url: String,
+    /// EIP-155 chain id that the endpoint must serve.
+    pub chain_id: u64,
+    /// Address of `OracleRegistry`.
+    pub oracle_registry: Address,
+    /// Address of `ProviderRegistry`.
+    pub provider_registry: Address,
+    /// Address of `SlaSettlement`; may be absent before it is deployed.
+    #[serde(default)]
+    pub settlement: Option<Address>,
+}
+
+/// Which block a question is put to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockTag {
+    /// This height.
+    Number(u64),
+    /// The newest block, which a reorg may take away.
+    Latest,
+    /// The newest block that no reorg takes away.
+    Finalized,
+}
+
+impl From<u64> for BlockTag {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<BlockTag> for BlockNumberOrTag {
+    fn from(tag: BlockTag) -> Self {
+        match tag {
+            BlockTag::Number(number) => Self::Number(number),
+            BlockTag::Latest => Self::Latest,
+            BlockTag::Finalized => Self::Finalized,
+        }
+    }
+}
+
+/// A block's identity and time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockRef {
+    /// Height.
+    pub number: u64,
+    /// Hash of the header.
+    pub hash: Hash32,
+    /// Its timestamp, unix seconds.
+    pub timestamp_s: u64,
+}
+
+/// A checked connection. Cloning shares it.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    provider: RootProvider,
+    config: ChainConfig,
+    /// Scheme and host, for errors.
+    url: String,
+}
+
+impl Client {
+    /// Connects and checks: the endpoint answers, serves the configured chain, and has a contract at each address.
+    pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
+        let url = Url::parse(&config.rpc_url).map_err(|error| ChainError::Url(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(ChainError::Url(format!("scheme `{}`", url.scheme())));
+        }
+        let shown = match url.port() {
+            Some(port) => format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or_default()),
+            None => format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
+        };
+        let transport = BoundedHttp::new(url).map_err(|error| ChainError::Url(error.to_string()))?;
+        let provider = RootProvider::new(RpcClient::new(transport, false));
+        let client = Self(Arc::new(Inner { provider, config, url: shown }));
+        client.check_chain_id().await?;
+        client.check_code("oracle_registry", client.config().oracle_registry).await?;
+        client.check_code("provider_registry", client.config().provider_registry).await?;
+        if let Some(settlement) = client.config().settlement {
+            client.check_code("settlement", settlement).await?;
+        }
+        Ok(client)
+    }
+
+    /// The config that was connected with.
+    pub fn config(&self) -> &ChainConfig {
+        &self.0.config
+    }
+
+    /// A block by height or tag.
+    pub async fn block(&self, tag: impl Into<BlockTag>) -> Result<BlockRef, ChainError> {
+        let tag = BlockNumberOrTag::from(tag.into());
+        let block = self
+            .provider()
+            .get_block_by_number(tag)
+            .await
+            .map_err(|error| self.rpc_error("eth_getBlockByNumber", error))?
+            .ok_or_else(|| ChainError::NoBlock { url: self.0.url.clone(), block: tag.to_string() })?;
+        Ok(BlockRef {
+            number: block.header.number,
+            hash: convert::hash(block.header.hash),
+            timestamp_s: block.header.timestamp,
+        })
+    }
+
+    /// The newest block.
+    pub async fn latest(&self) -> Result<BlockRef, ChainError> {
+        self.block(BlockTag::Latest).await
+    }
+
+    /// The newest final block.
+    pub async fn finalized(&self) -> Result<BlockRef, ChainError> {
+        self.block(BlockTag::Finalized).await
+    }
+
+    /// The last block whose timestamp is at or before `timestamp_s`; `None` when even block 0 is later.
+    ///
+    /// It is the answer for the chain as it stands: while the *newest* block is at or before that time, a later one may
+    /// still qualify, so ask once a newer block exists. Steps back from the newest block in doubling strides and then
+    /// halves the interval: about 2·log2(distance) requests.
+    pub async fn last_block_at_or_before(&self, timestamp_s: u64) -> Result<Option<BlockRef>, ChainError> {
+        let mut later = self.latest().await?;
+        if later.timestamp_s <= timestamp_s {
+            return Ok(Some(later));
+        }
+        let mut stride = 1_u64;
+        let mut found = loop {
+            if later.number == 0 {
+                return Ok(None);
+            }
+            let candidate = self.block(later.number.saturating_sub(stride)).await?;
+            if candidate.timestamp_s <= timestamp_s {
+                break candidate;
+            }
+            later = candidate;
+            stride = stride.saturating_mul(2);
+        };
+        while later.number - found.number > 1 {
+            let middle = self.block(found.number + (later.number - found.number) / 2).await?;
+            if middle.timestamp_s <= timestamp_s {
+                found = middle;
+            } else {
+                later = middle;
+            }
+        }
+        Ok(Some(found))
+    }
+
+    pub(crate) fn provider(&self) -> &RootProvider {
+        &self.0.provider
+    }
+
+    pub(crate) fn rpc_error(&self, what: impl ToString, error: alloy_provider::transport::TransportError) -> ChainError {
+        ChainError::rpc(&self.0.url, what, error)
+    }
+
+    /// One view call, decoded.
+    pub(crate) async fn call<C: SolCall>(&self, to: Address, call: C, at: BlockId) -> Result<C::Return, ChainError> {
+        let request =
+            TransactionRequest::default().to(convert::to_alloy(&to)).input(call.abi_encode().into());
+        let answer =
+            self.provider().call(request).block(at).await.map_err(|error| self.rpc_error(C::SIGNATURE, error))?;
+        C::abi_decode_returns(&answer).map_err(|error| ChainError::bad_answer(C::SIGNATURE, error))
+    }
+
+    async fn check_chain_id(&self) -> Result<(), ChainError> {
+        let found = self.provider().get_chain_id().await.map_err(|error| self.rpc_error("eth_chainId", error))?;
+        let expected = self.config().chain_id;
+        if found == expected { Ok(()) } else { Err(ChainError::WrongChain { url: self.0.url.clone(), expected, found }) }
+    }
+
+    async fn check_code(&self, what: &'static str, address: Address) -> Result<(), ChainError> {
+        let code = self
+            .provider()
+            .get_code_at(convert::to_alloy(&address))
+            .await
+            .map_err(|error| self.rpc_error("eth_getCode", error))?;
+        if code.is_empty() { Err(ChainError::NoCode { what, address, url: self.0.url.clone() }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with the chain, and what the operator can do.
+
+use alloy_json_rpc::RpcError;
+use alloy_provider::transport::TransportError;
+use assay_core::ids::Address;
+
+/// The chain's trouble. `url` is the RPC's scheme and host only: the path often holds an access key.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The RPC URL is not one.
+    #[error("rpc_url is not an http(s) URL: {0}; write it like http://127.0.0.1:8545")]
+    Url(String),
+    /// No answer, or none in time.
+    #[error("the RPC at {url} does not answer: {reason}; check that it runs and that rpc_url is right")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// The transport's word.
+        reason: String,
+    },
+    /// The node answered with an error.
+    #[error("the RPC at {url} refused {what}: {reason}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// The question.
+        what: String,
+        /// The node's word.
+        reason: String,
+    },
+    /// Another chain.
+    #[error("the RPC at {url} serves chain {found}, the config says {expected}; correct rpc_url or chain_id")]
+    WrongChain {
+        /// Where.
+        url: String,
+        /// Chain id of the config.
+        expected: u64,
+        /// Chain id of the node.
+        found: u64,
+    },
+    /// An address without a contract.
+    #[error("there is no contract at {address} ({what}) on the chain of {url}; correct the address or wait for its deployment")]
+    NoCode {
+        /// The config's key.
+        what: &'static str,
+        /// The address.
+        address: Address,
+        /// Where.
+        url: String,
+    },
+    /// An answer that does not decode, or breaks a rule that the contracts keep.
+    #[error("the answer to {what} makes no sense: {reason}; is the address of the right contract and version?")]
+    BadAnswer {
+        /// The question.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// More registrations than this version reads.
+    #[error("the chain holds {count} {what}, this version reads at most {limit}; update the software")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The node does not know the block.
+    #[error("the RPC at {url} has no block {block}; it may lag behind or have been reset")]
+    NoBlock {
+        /// Where.
+        url: String,
+        /// Number or tag.
+        block: String,
+    },
+    /// No settlement address is configured.
+    #[error("no settlement contract is configured; set `settlement`")]
+    NoSettlement,
+}
+
+impl ChainError {
+    pub(crate) fn rpc(url: &str, what: impl ToString, error: TransportError) -> Self {
+        let url = url.to_owned();
+        match error {
+            RpcError::ErrorResp(payload) => {
+                Self::Refused { url, what: what.to_string(), reason: payload.message.into_owned() }
+            }
+            RpcError::Transport(kind) => Self::Unreachable { url, reason: kind.to_string() },
+            RpcError::NullResp => Self::bad_answer(what, "null"),
+            other => Self::bad_answer(what, other),
+        }
+    }
+
+    pub(crate) fn bad_answer(what: impl ToString, reason: impl ToString) -> Self {
+        Self::BadAnswer { what: what.to_string(), reason: reason.to_string() }
+    }
+}

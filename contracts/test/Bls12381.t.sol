@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Bls12381} from "../src/libraries/Bls12381.sol";
+import {BlsSigner} from "./utils/BlsSigner.sol";
+import {Test} from "./utils/Test.sol";
+
+contract Bls12381Test is Test {
+    bytes internal constant DST = "ASSAY-V1-TEST_BLS12381G1_XMD:SHA-256_SSWU_RO_";
+    string internal points;
+
+    function setUp() public {
+        points = vm.readFile("../tests/vectors/curve_points.json");
+    }
+
+    function test_hashToG1_matches_rfc9380() public view {
+        string memory json = vm.readFile("../tests/vectors/rfc9380_g1.json");
+        bytes memory dst = bytes(vm.parseJsonString(json, ".dst"));
+        uint256 seen;
+        for (string memory at_ = ".vectors[0]"; vm.keyExistsJson(json, at_); at_ = vectorAt(++seen)) {
+            bytes memory message = bytes(vm.parseJsonString(json, string.concat(at_, ".message")));
+            vm.assertEq(Bls12381.hashToG1(message, dst), vm.parseJsonBytes(json, string.concat(at_, ".point128")));
+        }
+        vm.assertEq(seen, 5);
+    }
+
+    function vectorAt(uint256 i) private pure returns (string memory) {
+        return string.concat(".vectors[", vm.toString(i), "]");
+    }
+
+    function testFuzz_verify_accepts_what_was_signed_and_nothing_else(uint256 seed, bytes32 message, bytes32 other) public view {
+        vm.assume(message != other);
+        uint256 sk = seed % (BlsSigner.ORDER - 1) + 1;
+        bytes memory key = BlsSigner.publicKey(sk);
+        bytes memory signature = BlsSigner.sign(sk, message, DST);
+        vm.assertTrue(verify(key, message, signature));
+        vm.assertFalse(verify(key, other, signature));
+        vm.assertFalse(Bls12381.verify(key, abi.encodePacked(message), BlsSigner.REPORT_DST, signature));
+        vm.assertFalse(verify(BlsSigner.publicKey(sk == 1 ? 2 : sk - 1), message, signature));
+    }
+
+    // Defence: infinity is refused before the pairing; removed, this turns red.
+    function test_infinity_signs_nothing() public view {
+        vm.assertFalse(verify(new bytes(256), "m", new bytes(128)));
+        vm.assertFalse(verify(BlsSigner.publicKey(5), "m", new bytes(128)));
+        vm.assertFalse(verify(new bytes(256), "m", BlsSigner.sign(5, "m", DST)));
+    }
+
+    // Defence: the pairing precompile checks subgroups; replaced by something that does not, this turns red.
+    function test_points_outside_the_subgroup_are_refused() public view {
+        bytes memory wrongSignature = vm.parseJsonBytes(points, ".g1.wrongSubgroup");
+        bytes memory wrongKey = vm.parseJsonBytes(points, ".g2.wrongSubgroup");
+        vm.assertFalse(verify(BlsSigner.publicKey(5), "m", wrongSignature));
+        vm.assertFalse(verify(wrongKey, "m", BlsSigner.sign(5, "m", DST)));
+        // They are on their curves: the additions, which check that much, take them.
+        (bool ok,) = address(0x0b).staticcall(abi.encodePacked(wrongSignature, wrongSignature));
+        vm.assertTrue(ok);
+        (ok,) = address(0x0d).staticcall(abi.encodePacked(wrongKey, wrongKey));
+        vm.assertTrue(ok);
+    }
+
+    // Defence: gas for the pairing is bounded; unbounded, a bad point eats 63/64 of all gas and this turns red.
+    function test_a_bad_point_costs_a_bounded_amount() public view {
+        bytes memory offCurve = vm.parseJsonBytes(points, ".g1.offCurve");
+        bytes memory key = BlsSigner.publicKey(5);
+        uint256 before = gasleft();
+        vm.assertFalse(verify(key, "m", offCurve));
+        vm.assertLt(before - gasleft(), Bls12381.PAIRING_GAS_LIMIT + 30_000);
+    }
+
+    function test_wrong_lengths_are_refused() public view {
+        bytes memory signature = BlsSigner.sign(5, "m", DST);
+        vm.assertFalse(verify(BlsSigner.publicKey(5), "m", abi.encodePacked(signature, uint8(0))));
+        vm.assertFalse(verify(abi.encodePacked(BlsSigner.publicKey(5), uint8(0)), "m", signature));
+        vm.assertFalse(verify("", "m", ""));
+    }
+
+    function test_a_coordinate_with_a_dirty_top_is_refused() public view {
+        bytes memory signature = BlsSigner.sign(5, "m", DST);
+        signature[0] = 0x01;
+        vm.assertFalse(verify(BlsSigner.publicKey(5), "m", signature));
+    }
+
+    function testFuzz_a_point_plus_its_negative_is_infinity(uint256 seed) public view {
+        uint256 sk = seed % (BlsSigner.ORDER - 1) + 1;
+        bytes memory key = BlsSigner.publicKey(sk);
+        bytes memory negative = BlsSigner.publicKey(sk);
+        Bls12381.negateG2(negative);
+        vm.assertEq(negative, BlsSigner.publicKey(BlsSigner.ORDER - sk));
+        Bls12381.addG2(key, negative);
+        vm.assertTrue(Bls12381.isZero(key));
+        Bls12381.negateG2(key);
+        vm.assertTrue(Bls12381.isZero(key));
+    }
+
+    function verify(bytes memory key, bytes32 message, bytes memory signature) private view returns (bool) {
+        return Bls12381.verify(key, abi.encodePacked(message), DST, signature);
+    }
+}

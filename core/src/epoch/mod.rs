@@ -1,0 +1,501 @@
+//! The close of one epoch: commit, reveal, bit-vote, propose, sign, certify.
+//!
+//! [`Close::step`] is the whole committee protocol as a pure function of its inputs and their times; the node's driver and the
+//! simulator run the same code. Inputs arrive verified, effects leave as data. Replaying the inputs gives the same state.
+
+mod messages;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use messages::{
+    Basis, BitVote, MessageError, Proposal, ReportSignature, SignedBitVote, Verified, Wish, counted_commits, verify_bit_vote, verify_commit,
+    verify_proposal, verify_signature, verify_wish, wish_message,
+};
+
+use crate::bls::Signature;
+use crate::challenge::Stream;
+use crate::hash::Hash32;
+use crate::ids::OracleId;
+use crate::observation::{Commit, Reveal, RevealError, SignedCommit, VerifiedReveal};
+use crate::report::{Certificate, Inputs, Ledger, Outcome, Setting};
+
+/// Views beyond this are not entered: by then the epoch has long expired.
+const MAX_VIEW: u64 = 1_000;
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// Our own measurements of the epoch are complete.
+    Observed(Box<VerifiedReveal>, Commit),
+    /// A commit, our own included.
+    Commit(Verified<SignedCommit>),
+    /// A reveal that [`Close::open`] matched with its commit.
+    Reveal(Box<VerifiedReveal>),
+    /// A bit-vote, our own included.
+    BitVote(Verified<SignedBitVote>),
+    /// A proposal by the leader of its view.
+    Proposal(Box<Verified<Proposal>>),
+    /// A report signature, our own included.
+    Signature(Verified<ReportSignature>),
+    /// A wish, our own included.
+    Wish(Verified<Wish>),
+    /// A certificate that [`Certificate::verify`] accepted.
+    Certificate(Box<Certificate>),
+    /// The report that this epoch's must follow is final on chain (or none is, for the first).
+    Parent(Box<Ledger>),
+    /// The chain accepted a report of this epoch, or never will: nothing is left to do.
+    Settled,
+}
+
+/// Something to do. Doing one twice is harmless.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Sign our commit, feed it back and send it to all.
+    SignCommit(Commit),
+    /// Send our reveal to all.
+    SendReveal(Box<Reveal>),
+    /// Sign our bit-vote, feed it back and send it to all.
+    SignBitVote(BitVote),
+    /// Sign a report, feed the signature back and send it to all.
+    SignReport {
+        /// View.
+        view: u64,
+        /// Digest.
+        digest: Hash32,
+    },
+    /// Sign a wish, feed it back and send it to all.
+    SignWish {
+        /// The view wished for.
+        view: u64,
+    },
+    /// Send our proposal to all.
+    SendProposal(Box<Proposal>),
+    /// Ask these oracles for a reveal that counts and that we lack.
+    FetchReveal {
+        /// Whose reveal.
+        oracle: OracleId,
+        /// Digest of its commit.
+        commit: Hash32,
+        /// Who says it holds it.
+        from: Vec<OracleId>,
+    },
+    /// The report stands: keep the outcome, gossip and post the certificate.
+    Certified(Box<Certificate>, Box<Outcome>),
+}
+
+/// A commit and when it came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct HeldCommit {
+    signed: SignedCommit,
+    in_time: bool,
+}
+
+/// Our own proposal until our signature under it is recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Draft {
+    view: u64,
+    basis: Basis,
+    digest: Hash32,
+}
+
+/// One oracle's state while an epoch closes.
+#[derive(Clone, Debug)]
+pub struct Close {
+    setting: Setting,
+    me: Option<OracleId>,
+    own: Option<(VerifiedReveal, Commit)>,
+    asked_commit: bool,
+    sent_reveal: bool,
+    asked_bit_vote: bool,
+    commits: BTreeMap<(OracleId, Hash32), HeldCommit>,
+    reveals: BTreeMap<(OracleId, Hash32), VerifiedReveal>,
+    bit_votes: BTreeMap<OracleId, SignedBitVote>,
+    parent: Option<Ledger>,
+    view: u64,
+    view_ends_ms: u64,
+    proposals: BTreeMap<u64, Proposal>,
+    outcomes: BTreeMap<Hash32, Outcome>,
+    signed_views: BTreeSet<u64>,
+    own_draft: Option<Draft>,
+    delivered: bool,
+    signatures: BTreeMap<(u64, Hash32), BTreeMap<OracleId, Signature>>,
+    quorum_since_ms: Option<u64>,
+    wishes: BTreeMap<u64, BTreeSet<OracleId>>,
+    wished: u64,
+    fetched: BTreeSet<(OracleId, Hash32)>,
+    certificate: Option<Certificate>,
+    settled: bool,
+}
+
+impl Close {
+    /// Begins an epoch. `me` is none for an observer outside the committee.
+    pub fn new(setting: Setting, me: Option<OracleId>) -> Self {
+        let me = me.filter(|oracle| setting.member(*oracle).is_some());
+        let view_ends_ms = setting.end_ms().saturating_add(setting.params.deadlines.sign_ms);
+        Self {
+            setting,
+            me,
+            own: None,
+            asked_commit: false,
+            sent_reveal: false,
+            asked_bit_vote: false,
+            commits: BTreeMap::new(),
+            reveals: BTreeMap::new(),
+            bit_votes: BTreeMap::new(),
+            parent: None,
+            view: 0,
+            view_ends_ms,
+            proposals: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            signed_views: BTreeSet::new(),
+            own_draft: None,
+            delivered: false,
+            signatures: BTreeMap::new(),
+            quorum_since_ms: None,
+            wishes: BTreeMap::new(),
+            wished: 0,
+            fetched: BTreeSet::new(),
+            certificate: None,
+            settled: false,
+        }
+    }
+
+    /// The epoch's frozen values.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// The current view.
+    pub fn view(&self) -> u64 {
+        self.view
+    }
+
+    /// The certificate, once there is one.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
+    /// Whether the chain has decided this epoch.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// A reveal we hold, for peers that lack it.
+    pub fn reveal(&self, oracle: OracleId, commit: &Hash32) -> Option<&VerifiedReveal> {
+        self.reveals.get(&(oracle, *commit))
+    }
+
+    /// All reveals we hold.
+    pub fn reveals(&self) -> impl Iterator<Item = &VerifiedReveal> {
+        self.reveals.values()
+    }
+
+    /// Who leads a view: a permutation of the committee, seeded by chain, epoch and reference block.
+    pub fn leader(&self, view: u64) -> Option<OracleId> {
+        let order = self.order(b"assay.leaders.v1");
+        let count = u64::try_from(order.len()).ok()?;
+        order.get(usize::try_from(view.checked_rem(count)?).ok()?).copied()
+    }
+
+    /// The order in which members post a certified report.
+    pub fn transmitters(&self) -> Vec<OracleId> {
+        self.order(b"assay.transmitters.v1")
+    }
+
+    fn order(&self, purpose: &[u8]) -> Vec<OracleId> {
+        let seed = [purpose, &self.setting.epoch.to_be_bytes(), self.setting.ref_block_hash.as_bytes()];
+        let mut stream = Stream::new(&seed);
+        let mut keyed: Vec<(u64, OracleId)> = self.setting.members.iter().map(|member| (stream.word(), member.oracle)).collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, oracle)| oracle).collect()
+    }
+
+    /// Matches a reveal with a commit we hold.
+    pub fn open(&self, reveal: Reveal) -> Result<VerifiedReveal, RevealError> {
+        let member = self.setting.member(reveal.oracle).ok_or(RevealError::Context)?;
+        let root = reveal.root();
+        let held = self
+            .commits
+            .range((reveal.oracle, Hash32::ZERO)..=(reveal.oracle, Hash32([0xff; 32])))
+            .find(|(_, held)| held.signed.commit.root == root)
+            .ok_or(RevealError::Mismatch)?;
+        let keys = |provider| self.setting.provider(provider).map(|terms| terms.keys);
+        reveal.verify(&held.1.signed.commit, &self.setting.instance, &member.key, &self.setting.params, keys)
+    }
+
+    /// Takes one input at a time and says what to do.
+    pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Observed(reveal, commit) => self.own = Some((*reveal, commit)),
+            Input::Commit(signed) => self.hold_commit(now_ms, signed.into_inner()),
+            Input::Reveal(verified) => {
+                self.reveals.entry((verified.reveal.oracle, verified.commit_digest)).or_insert(*verified);
+            }
+            Input::BitVote(signed) => {
+                let signed = signed.into_inner();
+                self.bit_votes.entry(signed.vote.oracle).or_insert(signed);
+            }
+            Input::Proposal(proposal) => {
+                let proposal = proposal.into_inner();
+                if proposal.view <= MAX_VIEW {
+                    self.add_signature(proposal.view, proposal.leader, proposal.report_digest, proposal.signature);
+                    self.proposals.entry(proposal.view).or_insert(proposal);
+                }
+            }
+            Input::Signature(signed) => {
+                let signed = signed.into_inner();
+                self.add_signature(signed.view, signed.oracle, signed.digest, signed.signature);
+            }
+            Input::Wish(wish) => {
+                let wish = wish.into_inner();
+                if wish.view <= MAX_VIEW {
+                    self.wishes.entry(wish.view).or_default().insert(wish.oracle);
+                }
+            }
+            Input::Certificate(certificate) => {
+                self.certificate.get_or_insert(*certificate);
+            }
+            Input::Parent(ledger) => self.set_parent(now_ms, *ledger),
+            Input::Settled => self.settled = true,
+        }
+        if !self.settled {
+            self.advance(now_ms, &mut effects);
+        }
+        effects
+    }
+
+    fn after_end(&self, offset_ms: u64) -> u64 {
+        self.setting.end_ms().saturating_add(offset_ms)
+    }
+
+    /// Holds at most two commits of one oracle: the second proves that it equivocated.
+    fn hold_commit(&mut self, now_ms: u64, signed: SignedCommit) {
+        let oracle = signed.commit.oracle;
+        let held = self.commits_of(oracle);
+        let key = (oracle, signed.commit.digest(&self.setting.instance));
+        if held < 2 {
+            let in_time = now_ms <= self.after_end(self.setting.params.deadlines.commit_ms);
+            self.commits.entry(key).or_insert(HeldCommit { signed, in_time });
+        }
+    }
+
+    fn commits_of(&self, oracle: OracleId) -> usize {
+        self.commits.keys().filter(|(by, _)| *by == oracle).count()
+    }
+
+    /// One signature per (view, member): whoever signs two digests of one view counts once here and is slashed elsewhere.
+    fn add_signature(&mut self, view: u64, oracle: OracleId, digest: Hash32, signature: Signature) {
+        let doubled = self.signatures.iter().any(|((v, d), by)| *v == view && *d != digest && by.contains_key(&oracle));
+        if !doubled && view <= MAX_VIEW {
+            self.signatures.entry((view, digest)).or_default().insert(oracle, signature);
+        }
+    }
+
+    fn set_parent(&mut self, now_ms: u64, ledger: Ledger) {
+        if self.parent.as_ref().is_some_and(|parent| parent.digest == ledger.digest) {
+            return;
+        }
+        // A certificate under another parent can no longer be accepted: the chain has decided.
+        if self.certificate.as_ref().is_some_and(|certificate| certificate.report.parent_digest != ledger.digest) {
+            self.certificate = None;
+            self.delivered = false;
+            self.quorum_since_ms = None;
+        }
+        self.parent = Some(ledger);
+        // Views run only while a proposal is possible.
+        self.view_ends_ms = self.view_ends_ms.max(now_ms.saturating_add(self.view_length_ms()));
+    }
+
+    fn view_length_ms(&self) -> u64 {
+        let deadlines = &self.setting.params.deadlines;
+        let base = deadlines.sign_ms.saturating_sub(deadlines.bit_vote_ms);
+        let doubled = u32::try_from(self.view).ok().and_then(|view| base.checked_shl(view)).unwrap_or(u64::MAX);
+        doubled.min(self.setting.params.view_cap_ms).max(base)
+    }
+
+    fn advance(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(me) = self.me else {
+            self.certify(now_ms, effects);
+            return;
+        };
+        self.commit_and_reveal(now_ms, me, effects);
+        self.vote(now_ms, me, effects);
+        if self.certificate.is_none() && self.parent.is_some() {
+            self.lead(now_ms, me, effects);
+            self.follow(effects);
+            self.change_view(now_ms, effects);
+        }
+        self.certify(now_ms, effects);
+    }
+
+    fn commit_and_reveal(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
+        let Some((own, commit)) = &self.own else { return };
+        let deadlines = &self.setting.params.deadlines;
+        let commit_deadline = self.after_end(deadlines.commit_ms);
+        if !self.asked_commit && now_ms >= self.setting.end_ms() && now_ms <= commit_deadline {
+            self.asked_commit = true;
+            effects.push(Effect::SignCommit(*commit));
+        }
+        let committed = self.commits.contains_key(&(me, own.commit_digest));
+        let opens = commit_deadline.saturating_add(self.setting.params.skew_ms.saturating_mul(2));
+        if committed && !self.sent_reveal && now_ms >= opens {
+            self.sent_reveal = true;
+            self.reveals.insert((me, own.commit_digest), own.clone());
+            effects.push(Effect::SendReveal(Box::new(own.reveal.clone())));
+        }
+    }
+
+    fn vote(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
+        let opens = self.after_end(self.setting.params.deadlines.reveal_ms).saturating_add(self.setting.params.skew_ms);
+        if self.asked_bit_vote || now_ms < opens {
+            return;
+        }
+        self.asked_bit_vote = true;
+        let held = self.commits.iter().filter(|(key, held)| held.in_time && self.reveals.contains_key(key)).map(|(key, _)| *key).collect();
+        effects.push(Effect::SignBitVote(BitVote { epoch: self.setting.epoch, oracle: me, held }));
+    }
+
+    fn lead(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
+        if self.leader(self.view) != Some(me) || self.proposals.contains_key(&self.view) {
+            return;
+        }
+        if self.own_draft.as_ref().is_none_or(|draft| draft.view != self.view) {
+            self.draft(now_ms, effects);
+        }
+        // The proposal leaves once our own signature under it is recorded.
+        let Some(draft) = self.own_draft.as_ref().filter(|draft| draft.view == self.view) else { return };
+        let Some(signature) = self.signatures.get(&(draft.view, draft.digest)).and_then(|by| by.get(&me)).copied() else { return };
+        let (epoch, view, report_digest, basis) = (self.setting.epoch, draft.view, draft.digest, draft.basis.clone());
+        let proposal = Proposal { epoch, view, leader: me, basis, report_digest, signature };
+        self.proposals.insert(view, proposal.clone());
+        effects.push(Effect::SendProposal(Box::new(proposal)));
+    }
+
+    fn draft(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let voters: Vec<OracleId> = self.bit_votes.keys().copied().collect();
+        let complete = voters.len() == self.setting.members.len();
+        let due = now_ms >= self.after_end(self.setting.params.deadlines.bit_vote_ms);
+        if !(complete || due) || !self.setting.is_quorum(self.setting.weight_of(&voters)) {
+            return;
+        }
+        let counted = counted_commits(&self.setting, self.bit_votes.values());
+        // Every commit that counts, and every second commit as evidence of equivocation.
+        let commits: Vec<SignedCommit> = self
+            .commits
+            .iter()
+            .filter(|((oracle, digest), _)| counted.contains(&(*oracle, *digest)) || self.commits_of(*oracle) > 1)
+            .map(|(_, held)| held.signed)
+            .collect();
+        let basis = Basis { commits, bit_votes: self.bit_votes.values().cloned().collect() };
+        let Some(outcome) = self.compute(self.view, &basis, effects) else { return };
+        let digest = outcome.ledger.digest;
+        self.outcomes.insert(digest, outcome);
+        self.own_draft = Some(Draft { view: self.view, basis, digest });
+        if self.signed_views.insert(self.view) {
+            effects.push(Effect::SignReport { view: self.view, digest });
+        }
+    }
+
+    /// Signs the current view's proposal if recomputing it gives the same digest.
+    fn follow(&mut self, effects: &mut Vec<Effect>) {
+        let view = self.view;
+        if self.signed_views.contains(&view) {
+            return;
+        }
+        let Some(proposal) = self.proposals.get(&view).cloned() else { return };
+        let Some(outcome) = self.compute(view, &proposal.basis, effects) else { return };
+        if outcome.ledger.digest == proposal.report_digest {
+            self.outcomes.insert(proposal.report_digest, outcome);
+            self.signed_views.insert(view);
+            effects.push(Effect::SignReport { view, digest: proposal.report_digest });
+        }
+    }
+
+    /// The outcome that commits and bit-votes lead to, or a request for the reveals that are missing.
+    fn compute(&mut self, view: u64, basis: &Basis, effects: &mut Vec<Effect>) -> Option<Outcome> {
+        let parent = self.parent.as_ref()?;
+        let mut reveals = BTreeMap::new();
+        let mut complete = true;
+        for (oracle, digest) in basis.included(&self.setting) {
+            match self.reveals.get(&(oracle, digest)) {
+                Some(verified) => {
+                    reveals.insert(oracle, verified.clone());
+                }
+                None => {
+                    complete = false;
+                    if self.fetched.insert((oracle, digest)) {
+                        let from = basis.bit_votes.iter().filter(|s| s.vote.held.contains(&(oracle, digest))).map(|s| s.vote.oracle).collect();
+                        effects.push(Effect::FetchReveal { oracle, commit: digest, from });
+                    }
+                }
+            }
+        }
+        complete.then(|| {
+            Outcome::compute(&Inputs {
+                setting: &self.setting,
+                view,
+                parent,
+                bit_votes_root: basis.bit_votes_root(&self.setting.instance),
+                reveals: &reveals,
+            })
+        })
+    }
+
+    fn change_view(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let next = self.view.saturating_add(1);
+        // Amplify: one honest oracle already waits there.
+        let amplified = self.wishes.iter().filter(|(view, by)| **view > self.view && self.setting.is_third(self.setting.weight_of(*by))).map(|(view, _)| *view).max();
+        let timed_out = (now_ms >= self.view_ends_ms).then_some(next);
+        if let Some(wish) = amplified.max(timed_out).filter(|view| *view > self.wished && *view <= MAX_VIEW) {
+            self.wished = wish;
+            effects.push(Effect::SignWish { view: wish });
+        }
+        let agreed = self.wishes.iter().filter(|(view, by)| **view > self.view && self.setting.is_quorum(self.setting.weight_of(*by))).map(|(view, _)| *view).max();
+        if let Some(view) = agreed {
+            self.view = view;
+            self.quorum_since_ms = None;
+            self.view_ends_ms = now_ms.saturating_add(self.view_length_ms());
+        }
+    }
+
+    /// Makes the certificate, or takes a peer's, and hands it over once together with the outcome it stands for.
+    fn certify(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.certificate.is_none() {
+            self.certificate = self.assemble(now_ms);
+        }
+        let Some(certificate) = self.certificate.clone().filter(|_| !self.delivered) else { return };
+        let (digest, view) = (certificate.report.digest(), certificate.report.view);
+        if !self.outcomes.contains_key(&digest) {
+            // A peer's certificate came before we had computed the report: the proposal tells how.
+            let Some(proposal) = self.proposals.get(&view).cloned() else { return };
+            let Some(outcome) = self.compute(view, &proposal.basis, effects) else { return };
+            self.outcomes.insert(outcome.ledger.digest, outcome);
+        }
+        if let Some(outcome) = self.outcomes.get(&digest) {
+            self.delivered = true;
+            effects.push(Effect::Certified(Box::new(certificate), Box::new(outcome.clone())));
+        }
+    }
+
+    /// After quorum, waits a little for the missing signatures: each costs gas.
+    fn assemble(&mut self, now_ms: u64) -> Option<Certificate> {
+        let ((_, digest), by) = self
+            .signatures
+            .iter()
+            .find(|((_, digest), by)| self.outcomes.contains_key(digest) && self.setting.is_quorum(self.setting.weight_of(by.keys())))?;
+        let since = *self.quorum_since_ms.get_or_insert(now_ms);
+        let all = by.len() == self.setting.members.len();
+        if !all && now_ms < since.saturating_add(self.setting.params.signature_grace_ms) {
+            return None;
+        }
+        let report = self.outcomes.get(digest)?.report.clone();
+        Certificate::assemble(&self.setting, report, by).ok()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,430 @@
+//! The committee in one process: the production `step`, a clock that jumps, and messages that can be dropped, held or forged.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::bls::{Domain, SecretKey};
+use crate::challenge::schedule::vrf_message;
+use crate::claim::ClaimRoot;
+use crate::ids::{Address, Instance, ProviderId};
+use crate::observation::{Observation, ProviderKeys, SaltedObservation, Seeds, Tally};
+use crate::params::{PPM, Params, TOKEN};
+use crate::report::{CertificateError, Member, ProviderTerms, signing_message};
+use crate::verdict::Grade;
+
+pub(crate) fn secret(oracle: u64) -> SecretKey {
+    SecretKey::key_gen(&[oracle as u8; 32]).unwrap()
+}
+
+pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
+    Setting {
+        instance: Instance { chain_id: 31_337, settlement: Address([7; 20]) },
+        epoch: 0,
+        genesis_s: 1_000,
+        params: Params::devnet(),
+        token: Address([8; 20]),
+        epoch_budget: 10_000 * TOKEN,
+        set_epoch: 1,
+        members: (1..=oracles)
+            .map(|id| Member {
+                oracle: OracleId(id),
+                weight: 100,
+                key: secret(id).public_key(),
+                operator: Address([id as u8; 20]),
+                recipient: Address([100 + id as u8; 20]),
+                network_group: id,
+            })
+            .collect(),
+        providers: (1..=providers)
+            .map(|id| ProviderTerms {
+                provider: ProviderId(id),
+                class_id: 100,
+                keys: ProviderKeys { receipt_key: Address([50; 20]), claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 } },
+                stake: 1_000 * TOKEN,
+                recipient: Address([200; 20]),
+            })
+            .collect(),
+        ref_block: 5,
+        ref_block_hash: Hash32([2; 32]),
+        drand_round: 9,
+    }
+}
+
+pub(crate) fn observed(setting: &Setting, oracle: u64, salt: u8) -> (VerifiedReveal, Commit) {
+    let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting.params.slots as usize], secure: true };
+    let observations: Vec<SaltedObservation> = setting
+        .providers
+        .iter()
+        .map(|terms| {
+            let mut observation = Observation::empty(setting.epoch, terms.provider, OracleId(oracle));
+            observation.availability_scheduled = 25;
+            observation.availability = Tally { counted: 25, bad: 0 };
+            (observation.latency_scheduled, observation.latency_counted) = (160, 160);
+            (observation.storage_scheduled, observation.storage_valid) = (150, 150);
+            SaltedObservation { observation, salt: Hash32([salt; 32]) }
+        })
+        .collect();
+    let vrfs = (0..setting.params.slots)
+        .map(|slot| secret(oracle).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot, &seeds.slots[slot as usize])))
+        .collect();
+    let reveal = Reveal { epoch: setting.epoch, oracle: OracleId(oracle), seeds, observations, vrfs, facts: vec![] };
+    let commit = Commit {
+        epoch: setting.epoch,
+        oracle: OracleId(oracle),
+        seeds: reveal.seeds.digest(),
+        secure: true,
+        root: reveal.root(),
+        leaf_count: setting.providers.len() as u32,
+        log_head: Hash32::ZERO,
+    };
+    let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
+    let verified = reveal.verify(&commit, &setting.instance, &secret(oracle).public_key(), &setting.params, keys).unwrap();
+    (verified, commit)
+}
+
+fn signed_commit(setting: &Setting, oracle: u64, commit: Commit) -> Verified<SignedCommit> {
+    let signature = secret(oracle).sign(Domain::Commit, &commit.digest(&setting.instance));
+    verify_commit(setting, SignedCommit { commit, signature }).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Message {
+    Commit(SignedCommit),
+    Reveal(Reveal),
+    BitVote(SignedBitVote),
+    Proposal(Proposal),
+    Signature(ReportSignature),
+    Wish(Wish),
+}
+
+/// Decides what happens to a message on its way: `None` drops it.
+type Wire = Box<dyn FnMut(u64, OracleId, OracleId, &Message) -> bool>;
+
+struct Net {
+    nodes: Vec<Close>,
+    now_ms: u64,
+    wire: Wire,
+    certified: BTreeMap<OracleId, (Certificate, Outcome)>,
+    signed: BTreeMap<(OracleId, u64), BTreeSet<Hash32>>,
+}
+
+impl Net {
+    fn new(oracles: u64, wire: Wire) -> Self {
+        let setting = setting(oracles, 3);
+        let nodes = (1..=oracles).map(|id| Close::new(setting.clone(), Some(OracleId(id)))).collect();
+        let mut net = Self { nodes, now_ms: setting.end_ms(), wire, certified: BTreeMap::new(), signed: BTreeMap::new() };
+        for id in 1..=oracles {
+            let (reveal, commit) = observed(&setting, id, id as u8);
+            net.input(id, Input::Observed(Box::new(reveal), commit));
+            net.input(id, Input::Parent(Box::new(Ledger::default())));
+        }
+        net
+    }
+
+    fn input(&mut self, to: u64, input: Input) {
+        let mut queue = VecDeque::from([(OracleId(to), input)]);
+        while let Some((to, input)) = queue.pop_front() {
+            let effects = self.nodes[to.0 as usize - 1].step(self.now_ms, input);
+            for effect in effects {
+                self.effect(to, effect, &mut queue);
+            }
+        }
+    }
+
+    fn effect(&mut self, by: OracleId, effect: Effect, queue: &mut VecDeque<(OracleId, Input)>) {
+        let setting = self.nodes[0].setting().clone();
+        let key = secret(by.0);
+        let message = match effect {
+            Effect::SignCommit(commit) => {
+                Message::Commit(SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(&setting.instance)) })
+            }
+            Effect::SendReveal(reveal) => Message::Reveal(*reveal),
+            Effect::SignBitVote(vote) => {
+                let signature = key.sign(Domain::BitVote, &vote.digest(&setting.instance));
+                Message::BitVote(SignedBitVote { vote, signature })
+            }
+            Effect::SignReport { view, digest } => {
+                self.signed.entry((by, view)).or_default().insert(digest);
+                let signature = key.sign(Domain::Report, &signing_message(&setting.instance, setting.epoch, view, &digest));
+                Message::Signature(ReportSignature { epoch: setting.epoch, view, oracle: by, digest, signature })
+            }
+            Effect::SignWish { view } => {
+                let signature = key.sign(Domain::ViewWish, &wish_message(&setting.instance, setting.epoch, view, by));
+                Message::Wish(Wish { epoch: setting.epoch, view, oracle: by, signature })
+            }
+            Effect::SendProposal(proposal) => Message::Proposal(*proposal),
+            Effect::FetchReveal { oracle, commit, from } => {
+                let found = from.iter().find_map(|peer| self.nodes[peer.0 as usize - 1].reveal(oracle, &commit).cloned());
+                if let Some(verified) = found {
+                    queue.push_back((by, Input::Reveal(Box::new(verified))));
+                }
+                return;
+            }
+            Effect::Certified(certificate, outcome) => {
+                self.certified.insert(by, (*certificate, *outcome));
+                return;
+            }
+        };
+        for to in (1..=self.nodes.len() as u64).map(OracleId) {
+            if to == by || (self.wire)(self.now_ms, by, to, &message) {
+                if let Some(input) = self.received(to, message.clone()) {
+                    queue.push_back((to, input));
+                }
+            }
+        }
+    }
+
+    fn received(&self, to: OracleId, message: Message) -> Option<Input> {
+        let node = &self.nodes[to.0 as usize - 1];
+        let setting = node.setting();
+        Some(match message {
+            Message::Commit(signed) => Input::Commit(verify_commit(setting, signed).ok()?),
+            Message::Reveal(reveal) => Input::Reveal(Box::new(node.open(reveal).ok()?)),
+            Message::BitVote(signed) => Input::BitVote(verify_bit_vote(setting, signed).ok()?),
+            Message::Proposal(proposal) => {
+                let leader = node.leader(proposal.view)?;
+                Input::Proposal(Box::new(verify_proposal(setting, leader, proposal).ok()?))
+            }
+            Message::Signature(signed) => Input::Signature(verify_signature(setting, signed).ok()?),
+            Message::Wish(wish) => Input::Wish(verify_wish(setting, wish).ok()?),
+        })
+    }
+
+    fn run_until(&mut self, after_end_ms: u64) {
+        let end = self.nodes[0].setting().end_ms() + after_end_ms;
+        while self.now_ms < end {
+            self.now_ms += 50;
+            for id in 1..=self.nodes.len() as u64 {
+                self.input(id, Input::Tick);
+            }
+        }
+    }
+
+    /// The checker: nobody signs two digests of one view, and all certificates are of one report.
+    fn check(&self) -> Option<&(Certificate, Outcome)> {
+        for (who, digests) in &self.signed {
+            assert_eq!(digests.len(), 1, "{who:?} signed twice");
+        }
+        let digests: BTreeSet<Hash32> = self.certified.values().map(|(c, _)| c.report.digest()).collect();
+        assert!(digests.len() <= 1, "two certified reports of one epoch");
+        self.certified.values().next()
+    }
+}
+
+fn perfect() -> Wire {
+    Box::new(|_, _, _, _| true)
+}
+
+#[test]
+fn four_honest_oracles_certify_one_report_and_everybody_is_paid() {
+    let mut net = Net::new(4, perfect());
+    net.run_until(7_000);
+    let (certificate, outcome) = net.check().expect("certified");
+    assert_eq!(net.certified.len(), 4);
+    assert_eq!(certificate.signer_bits().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(outcome.report.view, 0);
+    assert!(outcome.report.seed_secure);
+    assert_eq!(outcome.report.reward_total, 3 * 100 * TOKEN + 4 * 10 * TOKEN);
+    assert!(outcome.verdicts.iter().all(|verdict| verdict.outcome == Grade::Pass && verdict.multiplier_ppm == PPM));
+    let (verdict, proof) = outcome.verdict_proof(ProviderId(2)).unwrap();
+    assert!(crate::merkle::verify(&outcome.report.result_root, &verdict.leaf(), &proof));
+}
+
+#[test]
+fn a_silent_leader_is_replaced_and_the_report_lands_in_the_next_view() {
+    let silent = Net::new(4, perfect()).nodes[0].leader(0).unwrap();
+    let mut net = Net::new(4, Box::new(move |_, from, _, message| from != silent || !matches!(message, Message::Proposal(_) | Message::Signature(_))));
+    net.run_until(15_000);
+    let (_, outcome) = net.check().expect("certified");
+    assert_eq!(outcome.report.view, 1);
+    assert_eq!(outcome.paid_oracles.len(), 4, "the leader's reveal still counts");
+}
+
+// Defence: `held.in_time` and the bit-vote's moment. Without them a reveal made after seeing all others counts.
+#[test]
+fn a_late_reveal_forfeits_the_epoch_and_changes_nothing_else() {
+    let end = setting(4, 3).end_ms();
+    let late = OracleId(3);
+    let mut net = Net::new(4, Box::new(move |now, from, _, message| !(from == late && matches!(message, Message::Reveal(_)) && now < end + 60_000)));
+    net.run_until(15_000);
+    let (_, outcome) = net.check().expect("certified");
+    assert!(!outcome.paid_oracles.contains(&late));
+    assert_eq!(outcome.paid_oracles.len(), 3);
+    assert!(outcome.verdicts.iter().all(|verdict| verdict.outcome == Grade::Pass));
+}
+
+#[test]
+fn a_commit_after_its_deadline_does_not_count() {
+    let late = OracleId(2);
+    let mut net = Net::new(4, Box::new(move |_, from, _, message| !(from == late && matches!(message, Message::Commit(_) | Message::Reveal(_)))));
+    net.run_until(2_500);
+    let setting = net.nodes[0].setting().clone();
+    let (reveal, commit) = observed(&setting, 2, 2);
+    let signed = signed_commit(&setting, 2, commit);
+    for to in [1, 3, 4] {
+        net.input(to, Input::Commit(signed.clone()));
+        net.input(to, Input::Reveal(Box::new(reveal.clone())));
+    }
+    net.run_until(15_000);
+    assert!(!net.check().expect("certified").1.paid_oracles.contains(&late));
+}
+
+// Defence: `included` drops an oracle of which the proposal carries two commits. Without it the oracle chooses its numbers after the reveals.
+#[test]
+fn two_commits_by_one_oracle_exclude_it() {
+    let mut net = Net::new(4, perfect());
+    let setting = net.nodes[0].setting().clone();
+    let (second_reveal, second) = observed(&setting, 4, 99);
+    let signed = signed_commit(&setting, 4, second);
+    for to in 1..=3 {
+        net.input(to, Input::Commit(signed.clone()));
+        net.input(to, Input::Reveal(Box::new(second_reveal.clone())));
+    }
+    net.run_until(15_000);
+    let (_, outcome) = net.check().expect("certified");
+    assert!(!outcome.paid_oracles.contains(&OracleId(4)));
+    assert_eq!(outcome.paid_oracles.len(), 3);
+}
+
+// Defence: > 1/3 of bit-votes include a reveal. Without it a leader leaves out whom it likes.
+#[test]
+fn a_reveal_that_reached_one_node_late_is_fetched_not_dropped() {
+    let lost_to = OracleId(1);
+    let mut net = Net::new(4, Box::new(move |_, from, to, message| !(from == OracleId(2) && to == lost_to && matches!(message, Message::Reveal(_)))));
+    net.run_until(15_000);
+    let (_, outcome) = net.check().expect("certified");
+    assert_eq!(outcome.paid_oracles.len(), 4);
+    assert_eq!(net.certified.len(), 4, "the node that lacked the reveal certifies too");
+}
+
+#[test]
+fn a_proposal_that_leaves_out_a_counted_commit_is_refused() {
+    let mut net = Net::new(4, perfect());
+    net.run_until(4_300);
+    let node = &net.nodes[0];
+    let setting = node.setting().clone();
+    let leader = node.leader(0).unwrap();
+    let bit_votes: Vec<SignedBitVote> = node.bit_votes.values().cloned().collect();
+    let commits: Vec<SignedCommit> = node.commits.values().map(|held| held.signed).skip(1).collect();
+    let report_digest = Hash32([5; 32]);
+    let signature = secret(leader.0).sign(Domain::Report, &signing_message(&setting.instance, 0, 0, &report_digest));
+    let proposal = Proposal { epoch: 0, view: 0, leader, basis: Basis { commits, bit_votes: bit_votes.clone() }, report_digest, signature };
+    assert_eq!(verify_proposal(&setting, leader, proposal.clone()).unwrap_err(), MessageError::Incomplete);
+    let few = Proposal { basis: Basis { bit_votes: bit_votes[..2].to_vec(), ..proposal.basis.clone() }, ..proposal.clone() };
+    assert_eq!(verify_proposal(&setting, leader, few).unwrap_err(), MessageError::Incomplete);
+    let other = OracleId(if leader.0 == 1 { 2 } else { 1 });
+    assert!(matches!(verify_proposal(&setting, other, proposal), Err(MessageError::Leader { .. })));
+}
+
+#[test]
+fn without_quorum_there_is_no_report() {
+    let mut net = Net::new(4, Box::new(|_, from, to, _| (from.0 <= 2) == (to.0 <= 2)));
+    net.run_until(60_000);
+    assert!(net.check().is_none());
+}
+
+#[test]
+fn a_healed_partition_certifies_in_a_later_view() {
+    let heals = setting(4, 3).end_ms() + 20_000;
+    let mut net = Net::new(4, Box::new(move |now, from, to, message| {
+        let early = !matches!(message, Message::Proposal(_) | Message::Signature(_) | Message::Wish(_));
+        early || now >= heals || (from.0 <= 2) == (to.0 <= 2)
+    }));
+    net.run_until(20_000);
+    assert!(net.check().is_none());
+    // Peers send again what was not acknowledged; here: every wish that was lost.
+    let setting = net.nodes[0].setting().clone();
+    for view in 1..=net.nodes.iter().map(|node| node.wished).max().unwrap() {
+        for by in 1..=4u64 {
+            if net.nodes[by as usize - 1].wished >= view {
+                let signature = secret(by).sign(Domain::ViewWish, &wish_message(&setting.instance, 0, view, OracleId(by)));
+                let wish = verify_wish(&setting, Wish { epoch: 0, view, oracle: OracleId(by), signature }).unwrap();
+                for to in 1..=4 {
+                    net.input(to, Input::Wish(wish.clone()));
+                }
+            }
+        }
+    }
+    net.run_until(60_000);
+    assert!(net.check().expect("certified").0.report.view > 0);
+}
+
+// Defence: every message is checked against the committee, its epoch and its purpose.
+#[test]
+fn strangers_other_epochs_and_forged_signatures_are_refused() {
+    let setting = setting(4, 3);
+    let (_, commit) = observed(&setting, 1, 1);
+    let digest = commit.digest(&setting.instance);
+    let forged = SignedCommit { commit, signature: secret(2).sign(Domain::Commit, &digest) };
+    assert!(matches!(verify_commit(&setting, forged), Err(MessageError::Signature(_))));
+    let wrong_purpose = SignedCommit { commit, signature: secret(1).sign(Domain::BitVote, &digest) };
+    assert!(matches!(verify_commit(&setting, wrong_purpose), Err(MessageError::Signature(_))));
+    let stranger = Commit { oracle: OracleId(9), ..commit };
+    let signed = SignedCommit { commit: stranger, signature: secret(9).sign(Domain::Commit, &stranger.digest(&setting.instance)) };
+    assert_eq!(verify_commit(&setting, signed).unwrap_err(), MessageError::Stranger(OracleId(9)));
+    let later = Commit { epoch: 1, ..commit };
+    let signed = SignedCommit { commit: later, signature: secret(1).sign(Domain::Commit, &later.digest(&setting.instance)) };
+    assert_eq!(verify_commit(&setting, signed).unwrap_err(), MessageError::Epoch { got: 1, here: 0 });
+}
+
+// Defence: bits, weight and aggregate of a certificate, each on its own.
+#[test]
+fn forged_certificates_are_refused() {
+    let mut net = Net::new(4, perfect());
+    net.run_until(7_000);
+    let (certificate, _) = net.check().unwrap().clone();
+    let setting = net.nodes[0].setting().clone();
+    assert!(certificate.verify(&setting).is_ok());
+    let mut stranger = certificate.clone();
+    stranger.signers[0] |= 1 << 4;
+    assert_eq!(stranger.verify(&setting), Err(CertificateError::Stranger));
+    let mut few = certificate.clone();
+    few.signers[0] = 0b0011;
+    assert_eq!(few.verify(&setting), Err(CertificateError::SubQuorum { signed: 200, total: 400 }));
+    let mut claimed = certificate.clone();
+    claimed.signers[0] = 0b0111;
+    assert!(matches!(claimed.verify(&setting), Err(CertificateError::Signature(_))));
+    let mut changed = certificate.clone();
+    changed.report.reward_total += 1;
+    assert!(matches!(changed.verify(&setting), Err(CertificateError::Signature(_))));
+    let mut elsewhere = certificate;
+    elsewhere.report.settlement = Address([9; 20]);
+    assert_eq!(elsewhere.verify(&setting), Err(CertificateError::Context));
+}
+
+// Defence: exactly 2/3 is no quorum.
+#[test]
+fn two_thirds_of_weight_exactly_is_not_enough() {
+    let setting = setting(3, 1);
+    assert!(!setting.is_quorum(200));
+    assert!(setting.is_quorum(201));
+}
+
+// Defence: the reveal must hash to the commit. Without it an oracle fits its numbers to the others'.
+#[test]
+fn a_reveal_that_differs_from_its_commit_is_refused() {
+    let setting = setting(4, 3);
+    let (verified, commit) = observed(&setting, 1, 1);
+    let mut node = Close::new(setting.clone(), Some(OracleId(2)));
+    node.step(setting.end_ms(), Input::Commit(signed_commit(&setting, 1, commit)));
+    let mut changed = verified.reveal.clone();
+    changed.observations[0].observation.p50_us += 1;
+    assert_eq!(node.open(changed).unwrap_err(), RevealError::Mismatch);
+    let mut copied = verified.reveal.clone();
+    copied.oracle = OracleId(3);
+    assert_eq!(node.open(copied).unwrap_err(), RevealError::Mismatch);
+    let mut other_vrf = verified.reveal.clone();
+    other_vrf.vrfs.swap(0, 1);
+    assert_eq!(node.open(other_vrf).unwrap_err(), RevealError::Vrf);
+    assert!(node.open(verified.reveal).is_ok());
+}
+
+#[test]
+fn replaying_the_inputs_gives_the_same_state() {
+    let mut net = Net::new(4, perfect());
+    net.run_until(7_000);
+    let (_, first) = net.check().unwrap().clone();
+    let mut again = Net::new(4, perfect());
+    again.run_until(7_000);
+    assert_eq!(again.check().unwrap().1, first);
+}

@@ -1,0 +1,79 @@
+use super::*;
+use crate::epoch::tests::{observed, setting};
+use crate::ids::ProviderId;
+use crate::params::TOKEN;
+
+fn compute(setting: &Setting, parent: &Ledger, oracles: u64) -> Outcome {
+    let reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=oracles).map(|id| (OracleId(id), observed(setting, id, 1).0)).collect();
+    Outcome::compute(&Inputs { setting, view: 0, parent, bit_votes_root: Hash32::ZERO, reveals: &reveals })
+}
+
+#[test]
+fn the_digest_and_message_are_those_of_the_shared_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/report.json");
+    let vectors: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let report: Report = serde_json::from_value(vectors["report"].clone()).unwrap();
+    assert_eq!(report.digest().to_string(), vectors["digest"].as_str().unwrap());
+    let instance = Instance { chain_id: report.chain_id, settlement: report.settlement };
+    let message = signing_message(&instance, report.epoch, report.view, &report.digest());
+    assert_eq!(message.to_string(), vectors["message"].as_str().unwrap());
+    let mut signatures = Vec::new();
+    for signer in vectors["signers"].as_array().unwrap() {
+        let bytes = |key: &str| crate::hash::decode_hex(signer[key].as_str().unwrap()).unwrap();
+        let secret = crate::bls::SecretKey::from_bytes(&bytes("secret").try_into().unwrap()).unwrap();
+        assert_eq!(secret.public_key().to_eip2537().to_vec(), bytes("publicKey256"));
+        assert_eq!(secret.public_key().to_compressed().to_vec(), bytes("publicKey96"));
+        let signature = secret.sign(Domain::Report, &message);
+        assert_eq!(signature.to_compressed().to_vec(), bytes("signature48"));
+        signatures.push(signature);
+    }
+    let aggregate = Signature::aggregate(&signatures).unwrap();
+    assert_eq!(format!("0x{}", hex::encode(aggregate.to_eip2537())), vectors["aggregateSignature128"].as_str().unwrap());
+}
+
+#[test]
+fn rewards_and_what_is_left_make_the_pool() {
+    let setting = setting(4, 3);
+    let outcome = compute(&setting, &Ledger::default(), 4);
+    let paid: u128 = outcome.ledger.payees().map(|(_, standing)| standing.cumulative).sum();
+    assert_eq!(paid, outcome.report.reward_total);
+    assert!(paid <= setting.epoch_budget);
+}
+
+// Defence: `fit_budget`. Without it the contract refuses a report that would pay more than the epoch's budget.
+#[test]
+fn a_budget_too_small_scales_providers_and_is_never_exceeded() {
+    let mut setting = setting(4, 3);
+    setting.epoch_budget = 100 * TOKEN;
+    let outcome = compute(&setting, &Ledger::default(), 4);
+    assert!(outcome.report.reward_total <= setting.epoch_budget);
+    assert_eq!(outcome.verdicts[0].reward, 20 * TOKEN);
+}
+
+#[test]
+fn cumulative_rewards_continue_from_the_parent() {
+    let mut setting = setting(4, 3);
+    let first = compute(&setting, &Ledger::default(), 4);
+    setting.epoch = 1;
+    let second = compute(&setting, &first.ledger, 3);
+    assert_eq!(second.report.parent_digest, first.report.digest());
+    assert_eq!(second.ledger.providers[&ProviderId(1)].cumulative, 200 * TOKEN);
+    assert_eq!(second.ledger.oracles[&OracleId(1)].cumulative, 20 * TOKEN);
+    assert_eq!(second.ledger.oracles[&OracleId(4)].cumulative, 10 * TOKEN);
+    let (standing, proof) = second.ledger.reward_proof(Payee::Oracle(OracleId(4)), &setting.token).unwrap();
+    assert!(merkle::verify(&second.report.reward_root, &Payee::Oracle(OracleId(4)).leaf(&standing, &setting.token), &proof));
+}
+
+#[test]
+fn observations_under_other_seeds_are_paid_but_not_counted() {
+    let setting = setting(4, 1);
+    let mut reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=4).map(|id| (OracleId(id), observed(&setting, id, 1).0)).collect();
+    reveals.get_mut(&OracleId(4)).unwrap().reveal.seeds.epoch = Hash32([77; 32]);
+    let outcome = Outcome::compute(&Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals });
+    assert_eq!(outcome.verdicts[0].dimensions[0].reporting, 3);
+    assert!(outcome.report.seed_secure, "three of four is more than two thirds");
+    assert_eq!(outcome.paid_oracles.len(), 4);
+    reveals.get_mut(&OracleId(3)).unwrap().reveal.seeds.slots[0] = Hash32([78; 32]);
+    let outcome = Outcome::compute(&Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals });
+    assert!(!outcome.report.seed_secure, "half is not");
+}

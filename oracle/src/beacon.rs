@@ -1,0 +1,309 @@
+//! drand's HTTP API, read from several relays and believed by none: a round counts when its signature verifies.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use assay_core::beacon::{ChainInfo, Round};
+use assay_core::bls::{BlsError, PublicKey};
+use assay_core::hash::Hash32;
+use reqwest::{StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// The only scheme that is read: unchained rounds, signatures in G1 (drand's quicknet).
+pub const SCHEME: &str = "bls-unchained-g1-rfc9380";
+
+const MAX_RESPONSE_BYTES: usize = 16 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// A day of devnet slots, or several of quicknet epochs.
+const MAX_CACHED_ROUNDS: usize = 4096;
+const MAX_PERIOD_S: u64 = 3600;
+
+/// The `[beacon]` table of the oracle's config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeaconConfig {
+    /// Relays, tried in order, as `https://api.drand.sh`.
+    pub urls: Vec<String>,
+    /// Hash of the chain: the first segment of every path.
+    pub chain_hash: Hash32,
+    /// The group's public key in G2, 96 bytes in hex.
+    pub public_key: String,
+}
+
+/// Why no beacon value was had.
+#[derive(Debug, thiserror::Error)]
+pub enum BeaconError {
+    /// The config does not hold together.
+    #[error("[beacon] {key}: {problem}")]
+    Config {
+        /// The config's key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The round is not out yet, as far as the relays know.
+    #[error("beacon round {0} is not out yet")]
+    TooEarly(u64),
+    /// Every relay failed.
+    #[error("no beacon relay gave a valid answer: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    AllRelays(Vec<RelayError>),
+}
+
+/// What one relay did.
+#[derive(Debug, thiserror::Error)]
+#[error("{relay}: {fault}")]
+pub struct RelayError {
+    /// Scheme, host and port of the relay.
+    pub relay: String,
+    /// What it did.
+    pub fault: RelayFault,
+}
+
+/// The ways in which a relay fails.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayFault {
+    /// No answer in time.
+    #[error("does not answer ({0})")]
+    Unreachable(String),
+    /// An HTTP status that is neither success nor "not yet".
+    #[error("answers with status {0}")]
+    Status(u16),
+    /// The round is not out.
+    #[error("has not got the round yet")]
+    NotYet,
+    /// More than an answer can be.
+    #[error("answers with more than {MAX_RESPONSE_BYTES} bytes")]
+    TooBig,
+    /// Not drand's JSON.
+    #[error("answers with something that is not drand's JSON ({0})")]
+    Malformed(String),
+    /// A chain other than the pinned one.
+    #[error("serves another chain: {what} is {found}, the config pins {pinned}")]
+    OtherChain {
+        /// Which property differs.
+        what: &'static str,
+        /// The relay's.
+        found: String,
+        /// The config's.
+        pinned: String,
+    },
+    /// A round with a signature that does not verify.
+    #[error("gives round {round} a signature that does not verify ({error})")]
+    BadSignature {
+        /// The round.
+        round: u64,
+        /// What is wrong with it.
+        error: BlsError,
+    },
+    /// Another round than the one asked for.
+    #[error("answers with round {found} when asked for round {asked}")]
+    OtherRound {
+        /// Asked for.
+        asked: u64,
+        /// Given.
+        found: u64,
+    },
+}
+
+#[derive(Deserialize)]
+struct InfoJson {
+    public_key: String,
+    period: u64,
+    genesis_time: u64,
+    hash: String,
+    #[serde(rename = "schemeID", alias = "scheme_id", default)]
+    scheme: String,
+}
+
+#[derive(Deserialize)]
+struct RoundJson {
+    round: u64,
+    signature: String,
+}
+
+struct Relay {
+    base: Url,
+    shown: String,
+}
+
+/// A verified view of one beacon chain.
+pub struct BeaconClient {
+    http: reqwest::Client,
+    relays: Vec<Relay>,
+    info: ChainInfo,
+    rounds: Mutex<BTreeMap<u64, Round>>,
+}
+
+impl BeaconClient {
+    /// Learns the chain's genesis and period from the first relay whose `/info` matches the pinned scheme, hash and key.
+    ///
+    /// Genesis and period are the relay's word; a wrong pair asks for rounds that do not exist or that others do not
+    /// use, and cannot pass a false signature. [`BeaconClient::with_info`] pins them too.
+    pub async fn connect(config: &BeaconConfig) -> Result<Self, BeaconError> {
+        let public_key = parse_key(&config.public_key)?;
+        let mut client = Self::with_info(config, ChainInfo { public_key, genesis_s: 0, period_s: 1 })?;
+        let mut failures = Vec::new();
+        for relay in &client.relays {
+            match client.fetch_info(relay, config).await {
+                Ok(info) => {
+                    client.info = info;
+                    return Ok(client);
+                }
+                Err(fault) => failures.push(relay.failed(fault)),
+            }
+        }
+        Err(BeaconError::AllRelays(failures))
+    }
+
+    /// A client of a chain whose genesis and period are known; asks no relay.
+    pub fn with_info(config: &BeaconConfig, info: ChainInfo) -> Result<Self, BeaconError> {
+        if config.urls.is_empty() {
+            return Err(BeaconError::Config { key: "urls", problem: "is empty; name at least one relay".into() });
+        }
+        let relays = config.urls.iter().map(|url| Relay::new(url, &config.chain_hash)).collect::<Result<_, _>>()?;
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| BeaconError::Config { key: "urls", problem: error.to_string() })?;
+        Ok(Self { http, relays, info, rounds: Mutex::new(BTreeMap::new()) })
+    }
+
+    /// The chain's key and timing.
+    pub fn info(&self) -> &ChainInfo {
+        &self.info
+    }
+
+    /// A round, verified; from memory when it was verified before.
+    pub async fn round(&self, number: u64) -> Result<Round, BeaconError> {
+        if let Some(round) = self.lock().get(&number) {
+            return Ok(*round);
+        }
+        self.first_valid(Some(number)).await
+    }
+
+    /// The newest round that a relay has, verified. A relay may lag or hide one: compare with the round that is due.
+    pub async fn latest(&self) -> Result<Round, BeaconError> {
+        self.first_valid(None).await
+    }
+
+    async fn first_valid(&self, asked: Option<u64>) -> Result<Round, BeaconError> {
+        let mut failures = Vec::new();
+        for relay in &self.relays {
+            match self.fetch_round(relay, asked).await {
+                Ok(round) => {
+                    self.remember(round);
+                    return Ok(round);
+                }
+                Err(fault) => {
+                    if !matches!(fault, RelayFault::NotYet) {
+                        warn!(relay = relay.shown, %fault, "beacon relay failed, trying the next");
+                    }
+                    failures.push(relay.failed(fault));
+                }
+            }
+        }
+        match asked {
+            Some(round) if failures.iter().all(|failure| matches!(failure.fault, RelayFault::NotYet)) => {
+                Err(BeaconError::TooEarly(round))
+            }
+            _ => Err(BeaconError::AllRelays(failures)),
+        }
+    }
+
+    async fn fetch_info(&self, relay: &Relay, config: &BeaconConfig) -> Result<ChainInfo, RelayFault> {
+        let info: InfoJson = self.fetch(relay, "info").await?;
+        let same = |what, found: &str, pinned: &str| {
+            let (found, pinned) = (found.to_ascii_lowercase(), pinned.trim_start_matches("0x").to_ascii_lowercase());
+            if found == pinned { Ok(()) } else { Err(RelayFault::OtherChain { what, found, pinned }) }
+        };
+        same("the scheme", &info.scheme, SCHEME)?;
+        same("the chain hash", &info.hash, &config.chain_hash.to_string())?;
+        same("the public key", &info.public_key, &config.public_key)?;
+        if info.period == 0 || info.period > MAX_PERIOD_S {
+            return Err(RelayFault::Malformed(format!("a period of {} s", info.period)));
+        }
+        Ok(ChainInfo { public_key: self.info.public_key, genesis_s: info.genesis_time, period_s: info.period })
+    }
+
+    async fn fetch_round(&self, relay: &Relay, asked: Option<u64>) -> Result<Round, RelayFault> {
+        let path = asked.map_or_else(|| "public/latest".to_owned(), |number| format!("public/{number}"));
+        let json: RoundJson = self.fetch(relay, &path).await?;
+        if let Some(asked) = asked.filter(|asked| *asked != json.round) {
+            return Err(RelayFault::OtherRound { asked, found: json.round });
+        }
+        let signature =
+            hex::decode(&json.signature).map_err(|_| RelayFault::Malformed("a signature that is not hex".into()))?;
+        self.info
+            .verify(json.round, &signature)
+            .map_err(|error| RelayFault::BadSignature { round: json.round, error })
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, relay: &Relay, path: &str) -> Result<T, RelayFault> {
+        let unreachable = |error: reqwest::Error| RelayFault::Unreachable(innermost(&error.without_url()));
+        let url = relay.base.join(path).map_err(|error| RelayFault::Malformed(error.to_string()))?;
+        let mut response = self.http.get(url).send().await.map_err(unreachable)?;
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::NOT_FOUND | StatusCode::TOO_EARLY => return Err(RelayFault::NotYet),
+            status => return Err(RelayFault::Status(status.as_u16())),
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+                return Err(RelayFault::TooBig);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(|error| RelayFault::Malformed(error.to_string()))
+    }
+
+    fn remember(&self, round: Round) {
+        let mut rounds = self.lock();
+        rounds.insert(round.number, round);
+        if rounds.len() > MAX_CACHED_ROUNDS {
+            rounds.pop_first();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Round>> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Relay {
+    fn new(url: &str, chain_hash: &Hash32) -> Result<Self, BeaconError> {
+        let refuse = |problem: String| BeaconError::Config { key: "urls", problem };
+        let text = format!("{}/{}/", url.trim_end_matches('/'), hex::encode(chain_hash.0));
+        let base = Url::parse(&text).map_err(|error| refuse(format!("`{url}` is not a URL ({error})")))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(refuse(format!("`{url}` is not an http(s) URL")));
+        }
+        let port = base.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let shown = format!("{}://{}{port}", base.scheme(), base.host_str().unwrap_or_default());
+        Ok(Self { base, shown })
+    }
+
+    fn failed(&self, fault: RelayFault) -> RelayError {
+        RelayError { relay: self.shown.clone(), fault }
+    }
+}
+
+fn parse_key(text: &str) -> Result<PublicKey, BeaconError> {
+    let refuse = |problem: String| BeaconError::Config { key: "public_key", problem };
+    let bytes = assay_core::hash::decode_hex(text)
+        .and_then(|bytes| <[u8; 96]>::try_from(bytes).ok())
+        .ok_or_else(|| refuse("is not 96 bytes in hex; copy it from the relay's /info".into()))?;
+    PublicKey::from_compressed(&bytes).map_err(|error| refuse(error.to_string()))
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}

@@ -1,0 +1,240 @@
+//! Wire types to core types and back. Every wire message is hostile until it came through here.
+
+use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind};
+use assay_core::claim::{Claim, ClaimRoot, SignedClaimSet};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, Instance, OracleId, ProviderId};
+use assay_core::secp::Signature65;
+use assay_core::slice::{CHUNK_BYTES, MAX_SIBLINGS, Slice};
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::provider::v1 as wire;
+
+/// The most samples of one storage answer that are read.
+const MAX_SAMPLES: usize = 64;
+
+/// A field is absent or has the wrong size or value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("field {field} is {problem}")]
+pub struct ConvertError {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// An error about `field`.
+pub fn malformed(field: &'static str) -> ConvertError {
+    ConvertError { field, problem: "malformed" }
+}
+
+/// An error about a `field` that must be there.
+pub fn absent(field: &'static str) -> ConvertError {
+    ConvertError { field, problem: "absent" }
+}
+
+/// Exactly 32 bytes.
+pub fn hash(bytes: &[u8], field: &'static str) -> Result<Hash32, ConvertError> {
+    Hash32::from_slice(bytes).ok_or(malformed(field))
+}
+
+/// Exactly 20 bytes.
+pub fn address(bytes: &[u8], field: &'static str) -> Result<Address, ConvertError> {
+    Address::from_slice(bytes).ok_or(malformed(field))
+}
+
+/// Exactly 65 bytes.
+pub fn signature(bytes: &[u8]) -> Result<Signature65, ConvertError> {
+    Signature65::from_slice(bytes).map_err(|_| malformed("signature"))
+}
+
+/// The bytes of a hash, an address, a signature.
+pub fn wire_bytes(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+impl TryFrom<wire::Claim> for Claim {
+    type Error = ConvertError;
+
+    fn try_from(claim: wire::Claim) -> Result<Self, ConvertError> {
+        let tag_key_id = match claim.tag_key_id.is_empty() {
+            true => Hash32::ZERO,
+            false => hash(&claim.tag_key_id, "tag_key_id")?,
+        };
+        Ok(Self {
+            object_id: hash(&claim.object_id, "object_id")?,
+            replica_index: claim.replica_index,
+            root: hash(&claim.root, "root")?,
+            object_length: claim.object_length,
+            blocks: claim.blocks,
+            tag_key_id,
+            owner: address(&claim.owner, "owner")?,
+        })
+    }
+}
+
+impl From<&Claim> for wire::Claim {
+    fn from(claim: &Claim) -> Self {
+        let tag_key_id = match claim.tag_key_id.is_zero() {
+            true => Bytes::new(),
+            false => wire_bytes(&claim.tag_key_id.0),
+        };
+        Self {
+            object_id: wire_bytes(&claim.object_id.0),
+            replica_index: claim.replica_index,
+            root: wire_bytes(&claim.root.0),
+            object_length: claim.object_length,
+            blocks: claim.blocks,
+            tag_key_id,
+            owner: wire_bytes(&claim.owner.0),
+        }
+    }
+}
+
+impl wire::SignedClaim {
+    /// A claim and its owner's signature.
+    pub fn new(claim: &Claim, signature: &Signature65) -> Self {
+        Self { claim: Some(claim.into()), signature: wire_bytes(&signature.0) }
+    }
+
+    /// The claim and the signature, unchecked.
+    pub fn parse(self) -> Result<(Claim, Signature65), ConvertError> {
+        let claim = self.claim.ok_or(absent("claim"))?.try_into()?;
+        Ok((claim, signature(&self.signature)?))
+    }
+}
+
+impl TryFrom<wire::SignedClaimSet> for SignedClaimSet {
+    type Error = ConvertError;
+
+    fn try_from(set: wire::SignedClaimSet) -> Result<Self, ConvertError> {
+        Ok(Self {
+            sequence: set.sequence,
+            root: ClaimRoot { hash: hash(&set.root, "root")?, blocks: set.blocks },
+            count: set.count,
+            signature: signature(&set.signature)?,
+        })
+    }
+}
+
+impl From<&SignedClaimSet> for wire::SignedClaimSet {
+    fn from(set: &SignedClaimSet) -> Self {
+        Self {
+            sequence: set.sequence,
+            root: wire_bytes(&set.root.hash.0),
+            blocks: set.root.blocks,
+            count: set.count,
+            signature: wire_bytes(&set.signature.0),
+        }
+    }
+}
+
+impl TryFrom<wire::ChallengeRequest> for Challenge {
+    type Error = ConvertError;
+
+    fn try_from(request: wire::ChallengeRequest) -> Result<Self, ConvertError> {
+        Ok(Self {
+            instance: Instance {
+                chain_id: request.chain_id,
+                settlement: address(&request.settlement, "settlement")?,
+            },
+            epoch: request.epoch,
+            slot: request.slot,
+            oracle: OracleId(request.oracle_id),
+            provider: ProviderId(request.provider_id),
+            kind: Kind::from_number(request.kind).ok_or(malformed("kind"))?,
+            index: request.index,
+            class_id: u16::try_from(request.class_id).map_err(|_| malformed("class_id"))?,
+            claim_root: hash(&request.claim_root, "claim_root")?,
+            claim_blocks: request.claim_blocks,
+            child: hash(&request.child, "child")?.0,
+        })
+    }
+}
+
+impl From<&Challenge> for wire::ChallengeRequest {
+    fn from(challenge: &Challenge) -> Self {
+        Self {
+            chain_id: challenge.instance.chain_id,
+            settlement: wire_bytes(&challenge.instance.settlement.0),
+            epoch: challenge.epoch,
+            slot: challenge.slot,
+            oracle_id: challenge.oracle.0,
+            provider_id: challenge.provider.0,
+            kind: u32::from(challenge.kind.number()),
+            index: challenge.index,
+            class_id: u32::from(challenge.class_id),
+            claim_root: wire_bytes(&challenge.claim_root.0),
+            claim_blocks: challenge.claim_blocks,
+            child: wire_bytes(&challenge.child),
+        }
+    }
+}
+
+impl TryFrom<wire::Slice> for Slice {
+    type Error = ConvertError;
+
+    fn try_from(slice: wire::Slice) -> Result<Self, ConvertError> {
+        let (siblings, rest) = slice.siblings.as_chunks::<32>();
+        if !rest.is_empty() || siblings.len() > MAX_SIBLINGS {
+            return Err(malformed("siblings"));
+        }
+        if slice.chunk.len() as u64 > CHUNK_BYTES {
+            return Err(malformed("chunk"));
+        }
+        Ok(Self { chunk: slice.chunk.to_vec(), siblings: siblings.to_vec() })
+    }
+}
+
+impl From<Slice> for wire::Slice {
+    fn from(slice: Slice) -> Self {
+        Self { chunk: slice.chunk.into(), siblings: slice.siblings.into_flattened().into() }
+    }
+}
+
+impl wire::ChallengeReply {
+    /// An answer; `signature` for storage answers.
+    pub fn new(answer: Answer, signature: Option<&Signature65>) -> Self {
+        use wire::challenge_reply::Answer as Wire;
+        let answer = match answer {
+            Answer::Echo(echo) => Wire::Echo(wire_bytes(&echo)),
+            Answer::Block(None) => Wire::Block(wire::BlockAnswer::default()),
+            Answer::Block(Some(answer)) => {
+                Wire::Block(wire::BlockAnswer { mac: wire_bytes(&answer.mac), slice: Some(answer.slice.into()) })
+            }
+            Answer::Storage(samples) => {
+                let samples = samples.into_iter().map(|slice| wire::StorageSample { slice: slice.map(Into::into) });
+                Wire::Storage(wire::StorageAnswer { samples: samples.collect() })
+            }
+        };
+        Self { answer: Some(answer), signature: signature.map(|s| wire_bytes(&s.0)).unwrap_or_default() }
+    }
+
+    /// The answer, unchecked, and the signature that must accompany a storage answer.
+    pub fn parse(self) -> Result<(Answer, Option<Signature65>), ConvertError> {
+        use wire::challenge_reply::Answer as Wire;
+        match self.answer.ok_or(absent("answer"))? {
+            Wire::Echo(echo) => Ok((Answer::Echo(hash(&echo, "echo")?.0), None)),
+            Wire::Block(block) => Ok((Answer::Block(parse_block(block)?), None)),
+            Wire::Storage(storage) => {
+                if storage.samples.len() > MAX_SAMPLES {
+                    return Err(malformed("samples"));
+                }
+                let samples = storage.samples.into_iter().map(|sample| sample.slice.map(TryInto::try_into).transpose());
+                let signature = signature(&self.signature)?;
+                Ok((Answer::Storage(samples.collect::<Result<_, _>>()?), Some(signature)))
+            }
+        }
+    }
+}
+
+fn parse_block(block: wire::BlockAnswer) -> Result<Option<BlockAnswer>, ConvertError> {
+    let Some(slice) = block.slice else {
+        return match block.mac.is_empty() {
+            true => Ok(None),
+            false => Err(malformed("mac")),
+        };
+    };
+    Ok(Some(BlockAnswer { mac: hash(&block.mac, "mac")?.0, slice: slice.try_into()? }))
+}

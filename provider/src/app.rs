@@ -1,0 +1,117 @@
+//! Composes the process: lock, store, services, server.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_core::secp::SecretKey;
+use assay_daemon::grpc::{self, BindError};
+use assay_proto::provider::v1::ingest_server::IngestServer;
+use assay_proto::provider::v1::provider_server::ProviderServer;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::challenge::ProviderService;
+use crate::config::Config;
+use crate::error::StoreError;
+use crate::ingest::{IngestService, MAX_FRAME_BYTES};
+use crate::store::Store;
+
+/// The longest request to the `Provider` service: a seal over a full slot.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// The longest message to the `Ingest` service: a frame and its envelope.
+const MAX_INGEST_BYTES: usize = MAX_FRAME_BYTES + 1024;
+/// How long calls may go on after a shutdown began.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Why the process cannot start or go on.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The data directory cannot be used.
+    #[error("data directory {}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process works in the data directory.
+    #[error("data directory {} is used by another process", .0.display())]
+    Locked(PathBuf),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address is taken or not ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The server broke.
+    #[error("gRPC server")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// A serving provider.
+pub struct Running {
+    /// The address that is listened on; also when the config asked for port 0.
+    pub address: SocketAddr,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    shutdown: CancellationToken,
+    _lock: File,
+}
+
+impl Running {
+    /// Waits for the shutdown and for calls in flight, for a few seconds.
+    pub async fn wait(self) -> Result<(), AppError> {
+        let grace = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
+        };
+        let abort = self.serving.abort_handle();
+        tokio::select! {
+            served = self.serving => served.map_err(|_| StoreError::Task)?.map_err(AppError::Serve),
+            () = grace => {
+                abort.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Starts serving; returns when the port is bound. Cancel `shutdown` to end.
+pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken) -> Result<Running, AppError> {
+    let lock = lock(&config.data_dir)?;
+    let store = Store::open(config, key).await?;
+    let (incoming, address) = grpc::bind(config.listen).await?;
+    let provider = ProviderServer::new(ProviderService::new(Arc::clone(&store))).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let ingest = IngestServer::new(IngestService::new(store)).max_decoding_message_size(MAX_INGEST_BYTES);
+    let server = Server::builder()
+        .concurrency_limit_per_connection(config.limits.requests_per_connection)
+        .max_concurrent_streams(u32::try_from(config.limits.requests_per_connection).ok())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .add_service(provider)
+        .add_service(ingest);
+    let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned()));
+    info!(%address, provider = %config.provider_id, "serving");
+    Ok(Running { address, serving, shutdown, _lock: lock })
+}
+
+/// One process per data directory.
+fn lock(data_dir: &Path) -> Result<File, AppError> {
+    let failed = |source| AppError::DataDir { path: data_dir.to_owned(), source };
+    fs::create_dir_all(data_dir).map_err(failed)?;
+    let file = File::create(data_dir.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AppError::Locked(data_dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,168 @@
+//! The `Provider` service: who we are, what we claim, answers, seals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind, Sample, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf};
+use assay_core::claim::{ClaimRoot, ClaimSet};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Instance, OracleId, ProviderId};
+use assay_core::merkle::StandardTree;
+use assay_core::replica::CHUNKS_PER_BLOCK;
+use assay_core::slice::Slice;
+use assay_proto::convert;
+use assay_proto::provider::v1 as wire;
+use assay_proto::provider::v1::provider_server::Provider;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::error::StoreError;
+use crate::files::Files;
+use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
+use crate::ingest::MAX_FRAME_BYTES;
+use crate::store::Store;
+
+/// The most claims of one page.
+const MAX_PAGE: u32 = 1000;
+
+/// The service for oracles.
+pub struct ProviderService {
+    store: Arc<Store>,
+}
+
+impl ProviderService {
+    /// Over an opened store.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    fn expect_ours(&self, instance: &Instance, provider: ProviderId) -> Result<(), StoreError> {
+        self.store.expect_provider(provider)?;
+        match instance == self.store.instance() {
+            true => Ok(()),
+            false => Err(StoreError::OtherInstance),
+        }
+    }
+
+    async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
+        let challenge = Challenge::try_from(request)?;
+        self.expect_ours(&challenge.instance, challenge.provider)?;
+        let answer = match challenge.kind {
+            Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(&challenge)),
+            Kind::LatencyBlock => Answer::Block(self.block(&challenge).await?),
+            Kind::Storage => Answer::Storage(self.slices(&challenge).await?),
+        };
+        let digest = answer.digest();
+        if challenge.kind == Kind::Storage {
+            let signature = self.store.key().sign(&answer_signing_digest(&challenge, &digest))?;
+            return Ok(wire::ChallengeReply::new(answer, Some(&signature)));
+        }
+        let key = SlotKey { oracle: challenge.oracle, epoch: challenge.epoch, slot: challenge.slot };
+        self.store.given().remember(key, (challenge.digest(), digest))?;
+        Ok(wire::ChallengeReply::new(answer, None))
+    }
+
+    async fn block(&self, challenge: &Challenge) -> Result<Option<BlockAnswer>, StoreError> {
+        let slice = self.slices(challenge).await?.pop().flatten();
+        Ok(slice.map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice }))
+    }
+
+    async fn slices(&self, challenge: &Challenge) -> Result<Vec<Option<Slice>>, StoreError> {
+        if challenge.claim_blocks == 0 {
+            return Err(StoreError::NothingClaimed);
+        }
+        let set = self.store.claim_set(&ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }).await?;
+        let samples = challenge.samples();
+        self.store.read(move |files| read_slices(files, &set, &samples)).await
+    }
+
+    async fn sealed(&self, request: wire::SealRequest) -> Result<wire::SealReply, StoreError> {
+        let instance = Instance { chain_id: request.chain_id, settlement: convert::address(&request.settlement, "settlement")? };
+        let provider = ProviderId(request.provider_id);
+        self.expect_ours(&instance, provider)?;
+        if request.answers.len() > MAX_ANSWERS_PER_SLOT {
+            return Err(StoreError::SealCount(MAX_ANSWERS_PER_SLOT));
+        }
+        let mut pairs = Vec::with_capacity(request.answers.len());
+        for answer in &request.answers {
+            let challenge = convert::hash(&answer.challenge_digest, "challenge_digest")?;
+            pairs.push((challenge, convert::hash(&answer.answer_digest, "answer_digest")?));
+        }
+        let key = SlotKey { oracle: OracleId(request.oracle_id), epoch: request.epoch, slot: request.slot };
+        self.store.given().check(key, &pairs)?;
+        let root = StandardTree::new(pairs.iter().map(|(challenge, answer)| seal_leaf(challenge, answer)).collect()).root();
+        let count = pairs.len() as u64;
+        let digest = seal_digest(&instance, provider, key.oracle, key.epoch, key.slot, count, &root);
+        let signature = self.store.key().sign(&digest)?;
+        Ok(wire::SealReply { answers_root: convert::wire_bytes(&root.0), count, signature: convert::wire_bytes(&signature.0) })
+    }
+
+    async fn page(&self, request: wire::ClaimsRequest) -> Result<wire::ClaimsReply, StoreError> {
+        let index = self.store.index();
+        let set = match request.sequence {
+            0 => index.newest().await?,
+            sequence => Some(index.set(sequence).await?.ok_or(StoreError::UnknownSequence(sequence))?),
+        };
+        let Some(set) = set else { return Ok(wire::ClaimsReply::default()) };
+        let limit = request.limit.min(MAX_PAGE);
+        let claims = match limit {
+            0 => Vec::new(),
+            _ => index.claims_page(set.sequence, request.offset, limit).await?,
+        };
+        let claims = claims.iter().map(|owned| wire::SignedClaim::new(&owned.claim, &owned.signature));
+        Ok(wire::ClaimsReply { claims: claims.collect(), set: Some((&set).into()) })
+    }
+
+    async fn description(&self) -> Result<wire::DescribeReply, StoreError> {
+        let domain = self.store.domain();
+        Ok(wire::DescribeReply {
+            provider_id: domain.provider.0,
+            chain_id: domain.chain_id,
+            provider_registry: convert::wire_bytes(&domain.provider_registry.0),
+            settlement: convert::wire_bytes(&self.store.instance().settlement.0),
+            receipt_key: convert::wire_bytes(&self.store.key().address().0),
+            newest: self.store.index().newest().await?.as_ref().map(Into::into),
+            max_frame_bytes: MAX_FRAME_BYTES as u32,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+}
+
+/// Reads every sample; what cannot be read or does not lead to its root is missing.
+fn read_slices(files: &Files, set: &ClaimSet, samples: &[Sample]) -> Vec<Option<Slice>> {
+    let mut opened: HashMap<Hash32, Option<_>> = HashMap::new();
+    let mut read = |sample: &Sample| {
+        let (claim, block) = set.locate(sample.block)?;
+        let replica = opened.entry(claim.root).or_insert_with(|| files.open_replica(&claim.root, claim.bytes()).ok());
+        let chunk = block.checked_mul(CHUNKS_PER_BLOCK)?.checked_add(u64::from(sample.chunk))?;
+        let slice = replica.as_ref().and_then(|replica| replica.slice(chunk));
+        if slice.is_none() {
+            warn!(replica = %claim.root, chunk, "a stored chunk is missing or damaged");
+        }
+        slice
+    };
+    samples.iter().map(&mut read).collect()
+}
+
+#[tonic::async_trait]
+impl Provider for ProviderService {
+    async fn describe(&self, _: Request<wire::DescribeRequest>) -> Result<Response<wire::DescribeReply>, Status> {
+        Ok(Response::new(self.description().await?))
+    }
+
+    async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
+        Ok(Response::new(self.page(request.into_inner()).await?))
+    }
+
+    async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<wire::ChallengeReply>, Status> {
+        let limit = Duration::from_millis(self.store.limits().challenge_timeout_ms);
+        let reply = timeout(limit, self.answer(request.into_inner())).await.map_err(|_| StoreError::TooBusy)??;
+        Ok(Response::new(reply))
+    }
+
+    async fn seal(&self, request: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {
+        Ok(Response::new(self.sealed(request.into_inner()).await?))
+    }
+}

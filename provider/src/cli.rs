@@ -1,0 +1,199 @@
+//! The command line of `assay-provider`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use assay_core::ids::{Address, ProviderId};
+use assay_daemon::config::{self, ConfigError};
+use assay_daemon::keystore::{self, Kdf, KeystoreError, Password};
+use assay_daemon::shutdown;
+use assay_daemon::telemetry::{self, TelemetryConfig, TelemetryError};
+use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
+
+use crate::app::{self, AppError};
+use crate::config::{Config, Limits};
+use crate::error::StoreError;
+use crate::index::Index;
+
+/// Stores replicas and answers challenges.
+#[derive(Debug, Parser)]
+#[command(name = "assay-provider", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Creates a data directory with a receipt key and a config; prints both as JSON.
+    Init(Init),
+    /// Serves until SIGINT or SIGTERM.
+    Run(Run),
+    /// Lists the newest claims as JSON lines, the signed set first.
+    Claims(Claims),
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// Directory to create.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// File with the password for the receipt key.
+    #[arg(long)]
+    password_file: PathBuf,
+    /// Where to serve gRPC.
+    #[arg(long, default_value = "127.0.0.1:9300")]
+    listen: SocketAddr,
+    /// EIP-155 chain id.
+    #[arg(long)]
+    chain_id: u64,
+    /// Address of ProviderRegistry.
+    #[arg(long, value_parser = address)]
+    provider_registry: Address,
+    /// Address of SlaSettlement.
+    #[arg(long, value_parser = address)]
+    settlement: Address,
+    /// Id from the registry; 0 when not registered yet.
+    #[arg(long, default_value_t = 0)]
+    provider_id: u64,
+    /// Encrypts the key file cheaply: for devnets only.
+    #[arg(long)]
+    fast_kdf: bool,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The config file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Overrides the config's provider id, for the first start after the registration.
+    #[arg(long)]
+    provider_id: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct Claims {
+    /// The config file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The config file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The receipt key.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The log.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The running process.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The index.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file cannot be written.
+    #[error("{}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A config exists already.
+    #[error("{} exists already; another key would orphan its claims", .0.display())]
+    Exists(PathBuf),
+    /// The config does not turn into text.
+    #[error("the config cannot be written as TOML")]
+    Toml(#[from] toml::ser::Error),
+    /// Standard output or the signal handlers.
+    #[error("system")]
+    Io(#[from] io::Error),
+}
+
+/// Runs one command.
+pub async fn execute(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Init(arguments) => init(arguments),
+        Command::Run(arguments) => run(arguments).await,
+        Command::Claims(arguments) => claims(arguments).await,
+    }
+}
+
+fn init(arguments: Init) -> Result<(), CliError> {
+    let data_dir = std::path::absolute(&arguments.data_dir)?;
+    let config_path = data_dir.join("provider.toml");
+    if config_path.exists() {
+        return Err(CliError::Exists(config_path));
+    }
+    fs::create_dir_all(&data_dir).map_err(|source| CliError::Write { path: data_dir.clone(), source })?;
+    let config = Config {
+        provider_id: ProviderId(arguments.provider_id),
+        listen: arguments.listen,
+        keystore: data_dir.join("receipt-key.json"),
+        password_file: std::path::absolute(&arguments.password_file)?,
+        data_dir,
+        chain_id: arguments.chain_id,
+        provider_registry: arguments.provider_registry,
+        settlement: arguments.settlement,
+        limits: Limits::default(),
+        telemetry: TelemetryConfig::default(),
+    };
+    let kdf = match arguments.fast_kdf {
+        true => Kdf::DEVNET,
+        false => Kdf::DEFAULT,
+    };
+    let key = keystore::create_secp(&config.keystore, &Password::from_file(&config.password_file)?, kdf)?;
+    write_new(&config_path, &toml::to_string(&config)?)?;
+    print_json(&serde_json::json!({ "config": config_path, "receiptKey": key.address() }))
+}
+
+async fn run(arguments: Run) -> Result<(), CliError> {
+    let mut config: Config = config::load(&arguments.config)?;
+    if let Some(id) = arguments.provider_id {
+        config.provider_id = ProviderId(id);
+    }
+    telemetry::init(&config.telemetry)?;
+    let key = keystore::load_secp(&config.keystore, &Password::from_file(&config.password_file)?)?;
+    let running = app::start(&config, key, shutdown::token()?).await?;
+    Ok(running.wait().await?)
+}
+
+async fn claims(arguments: Claims) -> Result<(), CliError> {
+    let config: Config = config::load(&arguments.config)?;
+    let index = Index::open(&config.data_dir.join("index.sqlite")).await?;
+    let Some(set) = index.newest().await? else { return Ok(()) };
+    print_json(&serde_json::json!({
+        "sequence": set.sequence, "root": set.root.hash, "blocks": set.root.blocks, "count": set.count,
+        "signature": hex::encode(set.signature.0),
+    }))?;
+    for offset in (0..set.count).step_by(1000) {
+        for owned in index.claims_page(set.sequence, offset, 1000).await? {
+            print_json(&serde_json::json!({ "claimHash": owned.claim.hash(), "claim": owned.claim }))?;
+        }
+    }
+    Ok(())
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+    let written = fs::File::create_new(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|source| CliError::Write { path: path.to_owned(), source })
+}
+
+fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
+    Ok(writeln!(io::stdout(), "{value}")?)
+}

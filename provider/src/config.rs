@@ -1,0 +1,110 @@
+//! The config file of `assay-provider`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use assay_core::claim::ClaimDomain;
+use assay_core::ids::{Address, Instance, ProviderId};
+use assay_daemon::telemetry::TelemetryConfig;
+use serde::{Deserialize, Serialize};
+
+/// Everything that is configured. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The id from the provider registry; 0 until registered, and then only `Describe` is answered.
+    pub provider_id: ProviderId,
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Index, replicas and uploads in progress.
+    pub data_dir: PathBuf,
+    /// The receipt key.
+    pub keystore: PathBuf,
+    /// Password of the keystore.
+    pub password_file: PathBuf,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Address of `ProviderRegistry`.
+    pub provider_registry: Address,
+    /// Address of `SlaSettlement`.
+    pub settlement: Address,
+    /// Bounds on what strangers can make this process do.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Logs.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// What claims are bound to.
+    pub fn domain(&self) -> ClaimDomain {
+        ClaimDomain { chain_id: self.chain_id, provider_registry: self.provider_registry, provider: self.provider_id }
+    }
+
+    /// What challenges are bound to.
+    pub fn instance(&self) -> Instance {
+        Instance { chain_id: self.chain_id, settlement: self.settlement }
+    }
+}
+
+/// Bounds on what strangers can make this process do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of all replicas together, proposed ones included.
+    pub capacity_bytes: u64,
+    /// Builders whose claims are taken; empty: everybody's.
+    pub owners: Vec<Address>,
+    /// Uploads, commits and downloads at a time.
+    pub transfers: usize,
+    /// Challenges that read the disk at a time.
+    pub reads: usize,
+    /// Requests of one connection at a time.
+    pub requests_per_connection: usize,
+    /// How long an upload may pause between two frames, in seconds.
+    pub upload_idle_s: u64,
+    /// How long an incomplete upload is kept, in seconds.
+    pub proposal_ttl_s: u64,
+    /// How long a challenge may wait and read, in milliseconds.
+    pub challenge_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 1 << 40,
+            owners: Vec::new(),
+            transfers: 8,
+            reads: 8,
+            requests_per_connection: 64,
+            upload_idle_s: 30,
+            proposal_ttl_s: 86_400,
+            challenge_timeout_ms: 10_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_survives_its_own_text() {
+        let config = Config {
+            provider_id: ProviderId(0),
+            listen: "127.0.0.1:9300".parse().unwrap(),
+            data_dir: "data".into(),
+            keystore: "data/receipt.json".into(),
+            password_file: "password".into(),
+            chain_id: 31_337,
+            provider_registry: Address([1; 20]),
+            settlement: Address([2; 20]),
+            limits: Limits { owners: vec![Address([3; 20])], ..Limits::default() },
+            telemetry: TelemetryConfig::default(),
+        };
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        assert!(toml::from_str::<Config>(&format!("lisen = 1\n{text}")).is_err());
+    }
+}

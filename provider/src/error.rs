@@ -1,0 +1,207 @@
+//! What can go wrong, and what the caller is told about it.
+
+use std::io;
+
+use assay_core::claim::{ClaimError, ClaimRoot};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, ProviderId};
+use assay_core::secp::SecpError;
+use assay_proto::convert::ConvertError;
+use thiserror::Error;
+use tonic::Status;
+use tracing::error;
+
+/// Why a request is refused.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A field does not read.
+    #[error(transparent)]
+    Malformed(#[from] ConvertError),
+    /// A claim is inconsistent.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// A number is larger than this provider keeps.
+    #[error("{0} is too large")]
+    TooLarge(&'static str),
+    /// This process has no provider id yet.
+    #[error("this provider is not registered yet")]
+    Unregistered,
+    /// The request is meant for somebody else.
+    #[error("this is provider {ours}, not {asked}")]
+    OtherProvider {
+        /// Our id.
+        ours: ProviderId,
+        /// The id asked for.
+        asked: ProviderId,
+    },
+    /// The request is of another chain or settlement contract.
+    #[error("this provider belongs to another chain or settlement contract")]
+    OtherInstance,
+    /// The signature under a claim is not by its owner.
+    #[error("the claim is not signed by its owner {0} for this provider, chain and registry")]
+    OwnerSignature(Address),
+    /// The owner is not on the list.
+    #[error("this provider takes no claims of {0}")]
+    OwnerRefused(Address),
+    /// No such proposal.
+    #[error("claim {0} was not proposed")]
+    NotProposed(Hash32),
+    /// The replica is claimed already.
+    #[error("replica {0} is already claimed")]
+    RootTaken(Hash32),
+    /// Somebody else is uploading or committing the same claim.
+    #[error("claim {0} is being uploaded or committed by another call")]
+    InUse(Hash32),
+    /// A frame does not follow the last one.
+    #[error("the upload goes on at byte {expected}, not {found}")]
+    Offset {
+        /// Bytes that are there.
+        expected: u64,
+        /// Offset given.
+        found: u64,
+    },
+    /// A frame is too long, or reaches behind the replica's end.
+    #[error("the frame is too long")]
+    Frame,
+    /// Nothing came for too long.
+    #[error("the upload paused for too long; propose again to go on")]
+    Idle,
+    /// The replica is not complete.
+    #[error("{found} of {expected} bytes are uploaded")]
+    Incomplete {
+        /// Bytes that are there.
+        found: u64,
+        /// Bytes of the replica.
+        expected: u64,
+    },
+    /// The bytes are not the claimed replica.
+    #[error("the uploaded bytes hash to {found}, not to {expected}; they were discarded")]
+    WrongRoot {
+        /// The claim's root.
+        expected: Hash32,
+        /// The root computed.
+        found: Hash32,
+    },
+    /// The configured capacity is used up.
+    #[error("{asked} bytes do not fit into the {free} that are free")]
+    Capacity {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes left.
+        free: u64,
+    },
+    /// The disk is full.
+    #[error("the provider's disk is full")]
+    DiskFull,
+    /// The challenge names a claim set that is not kept here.
+    #[error("claim set {} with {} blocks is not known here", .0.hash, .0.blocks)]
+    UnknownClaimSet(ClaimRoot),
+    /// The request names a version that was never signed.
+    #[error("claim set number {0} does not exist")]
+    UnknownSequence(u64),
+    /// There is no stored block to ask for.
+    #[error("nothing is claimed, so no block can be asked for")]
+    NothingClaimed,
+    /// No such replica.
+    #[error("replica {0} is not stored here")]
+    UnknownReplica(Hash32),
+    /// A range reaches behind the end.
+    #[error("the range reaches behind the replica's {0} bytes")]
+    Range(u64),
+    /// Too many requests at a time.
+    #[error("too busy, try again later")]
+    TooBusy,
+    /// A slot has more answers than are remembered.
+    #[error("too many answers in this slot")]
+    SlotFull,
+    /// The list of answers is empty, too long or repeats itself.
+    #[error("a seal needs between 1 and {0} different answers")]
+    SealCount(usize),
+    /// An answer in the list was not given here.
+    #[error("answer {answer} to challenge {challenge} was not given in this slot, or is forgotten")]
+    NotGiven {
+        /// The challenge's digest.
+        challenge: Hash32,
+        /// The answer's digest.
+        answer: Hash32,
+    },
+    /// The replica's bytes or its outboard cannot be read.
+    #[error("the stored replica cannot be read")]
+    Unreadable,
+    /// The file system failed.
+    #[error("file system: {0}")]
+    Io(io::Error),
+    /// The index failed.
+    #[error("index: {0}")]
+    Index(#[from] sqlx::Error),
+    /// The index cannot be brought to this version.
+    #[error("index migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The index holds something that this code did not write.
+    #[error("the index is damaged: {0}")]
+    Damaged(&'static str),
+    /// The index belongs to another provider, chain or registry.
+    #[error("the data directory holds claims of provider {provider} on chain {chain_id}; the config names another")]
+    OtherIdentity {
+        /// Provider id in the index.
+        provider: u64,
+        /// Chain id in the index.
+        chain_id: u64,
+    },
+    /// The receipt key failed to sign.
+    #[error("receipt key: {0}")]
+    Sign(#[from] SecpError),
+    /// A task of our own died.
+    #[error("a task of this process ended unexpectedly")]
+    Task,
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for StoreError {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Task
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(refused: StoreError) -> Self {
+        use StoreError as E;
+        let text = refused.to_string();
+        match refused {
+            E::Malformed(_) | E::Claim(_) | E::TooLarge(_) | E::Frame | E::SealCount(_) => Self::invalid_argument(text),
+            E::OwnerSignature(_) | E::OwnerRefused(_) => Self::permission_denied(text),
+            E::NotProposed(_) | E::UnknownReplica(_) | E::UnknownSequence(_) => Self::not_found(text),
+            E::RootTaken(_) => Self::already_exists(text),
+            E::InUse(_) => Self::aborted(text),
+            E::Offset { .. } | E::Range(_) => Self::out_of_range(text),
+            E::Idle => Self::deadline_exceeded(text),
+            E::WrongRoot { .. } | E::Unreadable => Self::data_loss(text),
+            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::SlotFull => Self::resource_exhausted(text),
+            E::Unregistered
+            | E::OtherProvider { .. }
+            | E::OtherInstance
+            | E::Incomplete { .. }
+            | E::UnknownClaimSet(_)
+            | E::NothingClaimed
+            | E::NotGiven { .. } => Self::failed_precondition(text),
+            E::Io(_)
+            | E::Index(_)
+            | E::Migrate(_)
+            | E::Damaged(_)
+            | E::OtherIdentity { .. }
+            | E::Sign(_)
+            | E::Task => {
+                error!(error = text, "request failed");
+                Self::internal("the provider failed; its log says why")
+            }
+        }
+    }
+}
