@@ -23,14 +23,7 @@ pub fn submit_report(report: &Report, signers: &[u8; 32], signature: &bls::Signa
 }
 
 /// `SlaSettlement.claim`: anyone may send it, the leaf's recipient is paid.
-pub fn claim(
-    report: &Report,
-    kind: ClaimKind,
-    id: u64,
-    recipient: &Address,
-    cumulative: u128,
-    proof: &[Hash32],
-) -> Vec<u8> {
+pub fn claim(report: &Report, kind: ClaimKind, id: u64, recipient: &Address, cumulative: u128, proof: &[Hash32]) -> Vec<u8> {
     SlaSettlement::claimCall {
         report: report_struct(report),
         kind: kind.as_u8(),
@@ -43,14 +36,7 @@ pub fn claim(
 }
 
 /// `SlaSettlement.executeSlash`: anyone may send it.
-pub fn execute_slash(
-    report: &Report,
-    provider: ProviderId,
-    reason: u8,
-    facts_root: &Hash32,
-    amount: u128,
-    proof: &[Hash32],
-) -> Vec<u8> {
+pub fn execute_slash(report: &Report, provider: ProviderId, reason: u8, facts_root: &Hash32, amount: u128, proof: &[Hash32]) -> Vec<u8> {
     SlaSettlement::executeSlashCall {
         report: report_struct(report),
         providerId: provider.0,
@@ -63,14 +49,7 @@ pub fn execute_slash(
 }
 
 /// `ProviderRegistry.publishClaims`: anyone may send it, the receipt key signed it.
-pub fn publish_claims(
-    provider: ProviderId,
-    sequence: u64,
-    root: &Hash32,
-    blocks: u64,
-    count: u64,
-    signature: &Signature65,
-) -> Vec<u8> {
+pub fn publish_claims(provider: ProviderId, sequence: u64, root: &Hash32, blocks: u64, count: u64, signature: &Signature65) -> Vec<u8> {
     ProviderRegistry::publishClaimsCall {
         providerId: provider.0,
         sequence,
@@ -84,4 +63,67 @@ pub fn publish_claims(
 
 fn words(hashes: &[Hash32]) -> Vec<alloy_primitives::B256> {
     hashes.iter().map(|hash| hash.0.into()).collect()
+}
+
+fn report_struct(report: &Report) -> SlaSettlement::Report {
+    SlaSettlement::Report {
+        chainId: U256::from(report.chain_id),
+        settlement: to_alloy(&report.settlement),
+        setEpoch: report.set_epoch,
+        epoch: report.epoch,
+        view_: report.view,
+        parentDigest: report.parent_digest.0.into(),
+        refBlock: report.ref_block,
+        validUntil: report.valid_until,
+        drandRound: report.drand_round,
+        seedSecure: report.seed_secure,
+        paramsHash: report.params_hash.0.into(),
+        bitVotesRoot: report.bit_votes_root.0.into(),
+        obsRoot: report.obs_root.0.into(),
+        resultRoot: report.result_root.0.into(),
+        rewardRoot: report.reward_root.0.into(),
+        slashRoot: report.slash_root.0.into(),
+        rewardTotal: U256::from(report.reward_total),
+        slashTotal: U256::from(report.slash_total),
+        logHeadsRoot: report.log_heads_root.0.into(),
+        dataDigest: report.data_digest.0.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_sol_types::SolValue;
+
+    use super::*;
+
+    // Two encoders of one digest: core's words and alloy's ABI. A swapped or forgotten field breaks it.
+    #[test]
+    fn the_contracts_report_has_cores_digest() {
+        let hash = |byte| Hash32([byte; 32]);
+        let report = Report {
+            chain_id: 1,
+            settlement: Address([2; 20]),
+            set_epoch: 3,
+            epoch: 4,
+            view: 5,
+            parent_digest: hash(6),
+            ref_block: 7,
+            valid_until: 8,
+            drand_round: 9,
+            seed_secure: true,
+            params_hash: hash(10),
+            bit_votes_root: hash(11),
+            obs_root: hash(12),
+            result_root: hash(13),
+            reward_root: hash(14),
+            slash_root: hash(15),
+            reward_total: 16,
+            slash_total: 17,
+            log_heads_root: hash(18),
+            data_digest: hash(19),
+        };
+        let encoded = report_struct(&report).abi_encode();
+        assert_eq!(encoded.len(), 20 * 32);
+        assert_eq!(assay_core::hash::keccak([&encoded]), report.digest());
+    }
 }

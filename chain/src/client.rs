@@ -119,11 +119,7 @@ impl Client {
             .await
             .map_err(|error| self.rpc_error("eth_getBlockByNumber", error))?
             .ok_or_else(|| ChainError::NoBlock { url: self.0.url.clone(), block: tag.to_string() })?;
-        Ok(BlockRef {
-            number: block.header.number,
-            hash: convert::hash(block.header.hash),
-            timestamp_s: block.header.timestamp,
-        })
+        Ok(BlockRef { number: block.header.number, hash: convert::hash(block.header.hash), timestamp_s: block.header.timestamp })
     }
 
     /// The newest block.
@@ -179,10 +175,8 @@ impl Client {
 
     /// One view call, decoded.
     pub(crate) async fn call<C: SolCall>(&self, to: Address, call: C, at: BlockId) -> Result<C::Return, ChainError> {
-        let request =
-            TransactionRequest::default().to(convert::to_alloy(&to)).input(call.abi_encode().into());
-        let answer =
-            self.provider().call(request).block(at).await.map_err(|error| self.rpc_error(C::SIGNATURE, error))?;
+        let request = TransactionRequest::default().to(convert::to_alloy(&to)).input(call.abi_encode().into());
+        let answer = self.provider().call(request).block(at).await.map_err(|error| self.rpc_error(C::SIGNATURE, error))?;
         C::abi_decode_returns(&answer).map_err(|error| ChainError::bad_answer(C::SIGNATURE, error))
     }
 
@@ -193,11 +187,7 @@ impl Client {
     }
 
     async fn check_code(&self, what: &'static str, address: Address) -> Result<(), ChainError> {
-        let code = self
-            .provider()
-            .get_code_at(convert::to_alloy(&address))
-            .await
-            .map_err(|error| self.rpc_error("eth_getCode", error))?;
+        let code = self.provider().get_code_at(convert::to_alloy(&address)).await.map_err(|error| self.rpc_error("eth_getCode", error))?;
         if code.is_empty() { Err(ChainError::NoCode { what, address, url: self.0.url.clone() }) } else { Ok(()) }
     }
 }

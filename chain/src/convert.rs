@@ -1,6 +1,8 @@
 //! Where alloy's types end.
 
 use alloy_primitives as alloy;
+use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
+use assay_contracts_bindings::{OracleRegistry, ProviderRegistry, SlaSettlement, TestToken};
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 
@@ -21,4 +23,24 @@ pub(crate) fn hash(hash: alloy::B256) -> Hash32 {
 /// Token amounts above 2^128 exist in no honest deployment.
 pub(crate) fn amount(what: &str, value: alloy::U256) -> Result<u128, ChainError> {
     u128::try_from(value).map_err(|_| ChainError::bad_answer(what, "an amount above 2^128"))
+}
+
+/// The name and arguments of a contract's error; `None` when no contract of ours has it.
+pub(crate) fn decode_revert(data: &[u8]) -> Option<String> {
+    if let Ok(revert) = Revert::abi_decode(data) {
+        return Some(revert.reason);
+    }
+    if let Ok(panic) = Panic::abi_decode(data) {
+        return Some(panic.to_string());
+    }
+    // Debug of a single-variant wrapper: `WindowOpen(WindowOpen { until: 7 })`; the inner part is what people read.
+    let inner = |text: String| {
+        let inner = text.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')).map(str::to_owned);
+        inner.unwrap_or(text)
+    };
+    let settlement = SlaSettlement::SlaSettlementErrors::abi_decode(data).map(|error| format!("{error:?}"));
+    let oracles = || OracleRegistry::OracleRegistryErrors::abi_decode(data).map(|error| format!("{error:?}"));
+    let providers = || ProviderRegistry::ProviderRegistryErrors::abi_decode(data).map(|error| format!("{error:?}"));
+    let token = || TestToken::TestTokenErrors::abi_decode(data).map(|error| format!("{error:?}"));
+    settlement.or_else(|_| oracles()).or_else(|_| providers()).or_else(|_| token()).ok().map(inner)
 }

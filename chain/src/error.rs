@@ -83,9 +83,7 @@ impl ChainError {
     pub(crate) fn rpc(url: &str, what: impl ToString, error: TransportError) -> Self {
         let url = url.to_owned();
         match error {
-            RpcError::ErrorResp(payload) => {
-                Self::Refused { url, what: what.to_string(), reason: payload.message.into_owned() }
-            }
+            RpcError::ErrorResp(payload) => Self::Refused { url, what: what.to_string(), reason: payload.message.into_owned() },
             RpcError::Transport(kind) => Self::Unreachable { url, reason: kind.to_string() },
             RpcError::NullResp => Self::bad_answer(what, "null"),
             other => Self::bad_answer(what, other),

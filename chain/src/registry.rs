@@ -104,10 +104,9 @@ impl Client {
         stream::iter(set).map(|entry| self.member(entry, at)).buffered(CONCURRENCY).try_collect().await
     }
 
-    async fn member(&self, entry: assay_contracts_bindings::CommitteeMember, at: BlockId) -> Result<Member, ChainError> {
+    async fn member(&self, entry: assay_contracts_bindings::Committee::Member, at: BlockId) -> Result<Member, ChainError> {
         let what = || format!("oracle {} of the committee", entry.oracleId);
-        let key: &[u8; 256] =
-            entry.blsKey[..].try_into().map_err(|_| ChainError::bad_answer(what(), "a key of other than 256 bytes"))?;
+        let key: &[u8; 256] = entry.blsKey[..].try_into().map_err(|_| ChainError::bad_answer(what(), "a key of other than 256 bytes"))?;
         let key = bls::PublicKey::from_eip2537(key).map_err(|error| ChainError::bad_answer(what(), error))?;
         let call = OracleRegistry::oracleCall { oracleId: entry.oracleId };
         let oracle = self.call(self.config().oracle_registry, call, at).await?;

@@ -92,8 +92,7 @@ impl Client {
             reward_window_s: config.rewardWindow,
             slash_window_s: config.slashWindow,
             epoch_budget: amount("epochBudget", config.epochBudget)?,
-            slash_cap_ppm: u64::try_from(config.slashCapPpm)
-                .map_err(|_| ChainError::bad_answer("slashCapPpm", "above 2^64"))?,
+            slash_cap_ppm: u64::try_from(config.slashCapPpm).map_err(|_| ChainError::bad_answer("slashCapPpm", "above 2^64"))?,
             params_hash: convert::hash(config.paramsHash),
         })
     }
@@ -105,11 +104,7 @@ impl Client {
     }
 
     /// An epoch's accepted report as of a block; `None` when it has none.
-    pub async fn accepted_report(
-        &self,
-        epoch: u64,
-        at: impl Into<BlockTag>,
-    ) -> Result<Option<AcceptedReport>, ChainError> {
+    pub async fn accepted_report(&self, epoch: u64, at: impl Into<BlockTag>) -> Result<Option<AcceptedReport>, ChainError> {
         let answer = self.ask(SlaSettlement::acceptedReportCall { epoch }, at).await?;
         let digest = convert::hash(answer.digest);
         Ok((!digest.is_zero()).then_some(AcceptedReport { digest, accepted_at_s: answer.acceptedAt }))
@@ -121,12 +116,7 @@ impl Client {
     }
 
     /// Whether the slash of this provider and epoch was executed.
-    pub async fn slash_executed(
-        &self,
-        provider: ProviderId,
-        epoch: u64,
-        at: impl Into<BlockTag>,
-    ) -> Result<bool, ChainError> {
+    pub async fn slash_executed(&self, provider: ProviderId, epoch: u64, at: impl Into<BlockTag>) -> Result<bool, ChainError> {
         self.ask(SlaSettlement::slashExecutedCall { providerId: provider.0, epoch }, at).await
     }
 

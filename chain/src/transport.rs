@@ -71,9 +71,7 @@ impl BoundedHttp {
                 let overloaded = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
                 Err(if overloaded { Failure::Passing(error) } else { Failure::Lasting(error) })
             }
-            Err(error) => {
-                Err(Failure::Lasting(TransportErrorKind::custom_str(&format!("the answer is not JSON-RPC: {error}"))))
-            }
+            Err(error) => Err(Failure::Lasting(TransportErrorKind::custom_str(&format!("the answer is not JSON-RPC: {error}")))),
         }
     }
 }

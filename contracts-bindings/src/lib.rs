@@ -1,1 +1,36 @@
-//! Typed bindings generated from the committed contract ABI.
+//! Typed bindings generated from the committed ABI of the contracts, creation bytecode included, so that
+//! `OracleRegistry::deploy(provider, …)` works. No logic lives here. `npm run contracts:export` renews the files in `abi/`,
+//! `npm run contracts:check` fails when they are not what the sources give.
+//!
+//! The ABI describes structs by their Solidity names: the report is `SlaSettlement::Report`, its members are as in
+//! `docs/protocol.md`.
+#![allow(missing_docs)]
+#![allow(clippy::all)]
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    OracleRegistry,
+    "abi/OracleRegistry.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    ProviderRegistry,
+    "abi/ProviderRegistry.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    SlaSettlement,
+    "abi/SlaSettlement.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    TestToken,
+    "abi/TestToken.json"
+);

@@ -17,6 +17,7 @@ contract OracleRegistry is IOracleRegistry {
     bytes32 internal constant POP_TAG = keccak256("assay.pop.v1");
     bytes internal constant POP_DST = "ASSAY-V1-POP_BLS12381G1_XMD:SHA-256_SSWU_RO_";
     uint256 internal constant MAX_ENDPOINT = 255;
+    uint256 private constant KEY_AT = 1; // in a key blob, behind the STOP
     uint256 internal constant MAX_WEIGHT = type(uint16).max;
 
     IERC20 public immutable token;
@@ -87,7 +88,7 @@ contract OracleRegistry is IOracleRegistry {
         bytes32 keyHash = keccak256(key);
         if (_keyUsed[keyHash]) revert DuplicateKey();
         bytes32 message = _popMessage(msg.sender, keyHash);
-        if (!Bls12381.verify(key, abi.encodePacked(message), POP_DST, pop)) revert InvalidProofOfPossession();
+        if (!Bls12381.verify(key, message, POP_DST, pop)) revert InvalidProofOfPossession();
 
         oracleId = ++oracleCount;
         _keyUsed[keyHash] = true;
@@ -144,8 +145,7 @@ contract OracleRegistry is IOracleRegistry {
 
     /// @inheritdoc IOracleRegistry
     function currentCommittee() external view returns (uint64 setEpoch, address header) {
-        Current memory current = _current;
-        return (current.setEpoch, current.header);
+        return (_current.setEpoch, _current.header);
     }
 
     /// @inheritdoc IOracleRegistry
@@ -169,19 +169,20 @@ contract OracleRegistry is IOracleRegistry {
         Build storage build = _build;
         (uint64 id, uint64 lastId, uint256 largestStake) = (build.nextId, build.lastId, build.largestStake);
         uint256 chunks = build.chunks.length;
-        Committee.Totals memory sums =
-            chunks == 0 ? Committee.Totals(new bytes(Bls12381.G2_LENGTH), 0, 0) : Committee.totals(build.chunks[chunks - 1]);
+        (bytes memory aggregate, uint256 total, uint256 members) = (new bytes(Bls12381.G2_LENGTH), 0, 0);
+        if (chunks != 0) (aggregate, total, members) = Committee.totals(build.chunks[chunks - 1]);
 
-        bytes memory records = new bytes(0);
+        bytes memory records = Committee.emptyRecords();
+        bytes memory key = new bytes(Bls12381.G2_LENGTH);
         for (uint256 count = 0; id <= lastId && count < Committee.CHUNK; ++id) {
             Entry storage entry = _oracles[id];
             if (!entry.active) continue;
-            bytes memory key = _key(entry);
+            Committee.readKey(entry.keyBlob, KEY_AT, key);
             uint16 weight = uint16(Math.max(1, Math.mulDiv(entry.stake, MAX_WEIGHT, largestStake)));
-            records = bytes.concat(records, Committee.record(id, weight, Committee.packKey(key)));
-            Bls12381.addG2(sums.aggregate, key);
-            sums.weight += weight;
-            ++sums.members;
+            Committee.append(records, id, weight, key);
+            Bls12381.addG2(aggregate, key);
+            total += weight;
+            ++members;
             ++count;
         }
 
@@ -189,29 +190,29 @@ contract OracleRegistry is IOracleRegistry {
         for (uint256 i = 0; i < chunks && i < 2; ++i) {
             earlier[i] = build.chunks[i];
         }
-        address chunk = Committee.writeChunk(sums, earlier, records);
+        address chunk = Committee.writeChunk(aggregate, total, members, earlier, records);
         if (id <= lastId) {
             build.nextId = id;
             build.chunks.push(chunk);
             return false;
         }
-        _completeSet(chunk, sums, lastId);
+        _completeSet(chunk, lastId, members, total);
         return true;
     }
 
-    function _completeSet(address header, Committee.Totals memory sums, uint64 lastId) private {
+    function _completeSet(address header, uint64 lastId, uint256 members, uint256 totalWeight) private {
         delete _build;
         uint64 setEpoch = _current.setEpoch + 1;
         _current = Current(setEpoch, header);
         _headers[setEpoch] = header;
         _includedUpTo = lastId;
         _completedAt = uint64(block.timestamp);
-        emit SnapshotBuilt(setEpoch, sums.members, sums.weight);
+        emit SnapshotBuilt(setEpoch, members, totalWeight);
     }
 
     function _key(Entry storage entry) private view returns (bytes memory key) {
         key = new bytes(Bls12381.G2_LENGTH);
-        Committee.readKey(entry.keyBlob, 1, key); // byte 0 is the STOP
+        Committee.readKey(entry.keyBlob, KEY_AT, key);
     }
 
     function _popMessage(address operator, bytes32 keyHash) private view returns (bytes32) {

@@ -33,14 +33,10 @@ contract ProviderRegistry is IProviderRegistry, Ownable {
     }
 
     /// @inheritdoc IProviderRegistry
-    function register(
-        address receiptKey,
-        string calldata endpoint,
-        uint16 classId,
-        uint64 region,
-        address recipient,
-        uint256 stake
-    ) external returns (uint64 providerId) {
+    function register(address receiptKey, string calldata endpoint, uint16 classId, uint64 region, address recipient, uint256 stake)
+        external
+        returns (uint64 providerId)
+    {
         if (receiptKey == address(0) || recipient == address(0)) revert ZeroAddress();
         if (bytes(endpoint).length == 0 || bytes(endpoint).length > MAX_ENDPOINT) revert InvalidEndpoint();
         if (classId == 0) revert InvalidClass();

@@ -7,12 +7,12 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IOracleRegistry} from "./interfaces/IOracleRegistry.sol";
 import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
 import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
 import {Bls12381} from "./libraries/Bls12381.sol";
 import {Committee} from "./libraries/Committee.sol";
 import {ReportLib} from "./libraries/ReportLib.sol";
+import {Stamp, StampLib} from "./libraries/Stamp.sol";
 
 /// @title Settlement
 /// @notice See ISlaSettlement for what it promises.
@@ -22,7 +22,7 @@ contract SlaSettlement is ISlaSettlement {
 
     uint256 internal constant PPM = 1_000_000;
     /// Fills the slot of the last report from the start, so that the first report pays for an update and not for a new slot.
-    bytes28 private constant NO_DIGEST = bytes28(uint224(1));
+    bytes32 private constant NO_DIGEST = bytes32(uint256(1) << 32);
 
     address private immutable TOKEN;
     address private immutable ORACLES;
@@ -36,19 +36,10 @@ contract SlaSettlement is ISlaSettlement {
     uint256 private immutable SLASH_CAP_PPM;
     bytes32 private immutable PARAMS_HASH;
 
-    /// One slot per epoch: see docs/decisions/0002-packed-report-slot.md.
-    struct Accepted {
-        bytes28 digest;
-        uint32 afterGenesis; // seconds; the slot is empty when this is zero
-    }
-
-    struct Last {
-        bytes28 digest;
-        uint32 nextEpoch; // 0 = nothing accepted yet
-    }
-
-    Last private _last = Last(NO_DIGEST, 0);
-    mapping(uint64 epoch => Accepted) private _accepted;
+    /// The last report; its number is the next epoch, 0 when nothing was accepted yet.
+    Stamp private _last = StampLib.stamp(NO_DIGEST, 0);
+    /// Its number is the seconds from genesis to acceptance, never 0 for an accepted report.
+    mapping(uint64 epoch => Stamp) private _accepted;
     mapping(uint8 kind => mapping(uint64 id => uint256)) public claimed;
     mapping(uint64 providerId => mapping(uint64 epoch => bool)) public slashExecuted;
 
@@ -74,9 +65,11 @@ contract SlaSettlement is ISlaSettlement {
         bytes32 digest = report.digest();
         _checkCertificate(report, digest, signers, signature);
 
-        // Both fit: an epoch is at least a second long and over, so 2^32 of either is 136 years after genesis.
-        _last = Last(bytes28(digest), SafeCast.toUint32(uint256(report.epoch) + 1));
-        _accepted[report.epoch] = Accepted(bytes28(digest), SafeCast.toUint32(block.timestamp - GENESIS));
+        // 32 bits last 136 years from genesis, and no fewer epochs, since each has a second at least and is over.
+        unchecked {
+            _last = StampLib.stamp(digest, uint32(report.epoch + 1));
+            _accepted[report.epoch] = StampLib.stamp(digest, SafeCast.toUint32(block.timestamp - GENESIS));
+        }
     }
 
     /// @inheritdoc ISlaSettlement
@@ -148,16 +141,16 @@ contract SlaSettlement is ISlaSettlement {
 
     /// @inheritdoc ISlaSettlement
     function lastAccepted() external view returns (bool any, uint64 epoch, bytes32 digest) {
-        Last memory last = _last;
-        if (last.nextEpoch == 0) return (false, 0, 0);
-        return (true, last.nextEpoch - 1, last.digest);
+        Stamp last = _last;
+        if (last.number() == 0) return (false, 0, 0);
+        return (true, uint64(last.number() - 1), last.digest());
     }
 
     /// @inheritdoc ISlaSettlement
     function acceptedReport(uint64 epoch) external view returns (bytes32 digest, uint64 acceptedAt) {
-        Accepted memory accepted = _accepted[epoch];
-        if (accepted.afterGenesis == 0) return (0, 0);
-        return (accepted.digest, GENESIS + accepted.afterGenesis);
+        Stamp accepted = _accepted[epoch];
+        if (accepted.number() == 0) return (0, 0);
+        return (accepted.digest(), uint64(GENESIS + accepted.number()));
     }
 
     function _checkAcceptable(Report calldata report) private view {
@@ -166,40 +159,49 @@ contract SlaSettlement is ISlaSettlement {
         if (report.paramsHash != PARAMS_HASH) revert WrongParams(report.paramsHash);
 
         uint256 epoch = report.epoch;
-        uint256 endsAt = GENESIS + (epoch + 1) * EPOCH_LENGTH;
+        uint256 endsAt;
+        uint256 validUntil;
+        uint256 predecessorUntil;
+        unchecked {
+            // Sums of products of 64-bit values: far below 2^256.
+            endsAt = GENESIS + (epoch + 1) * EPOCH_LENGTH;
+            predecessorUntil = GENESIS + (epoch + VALID_EPOCHS) * EPOCH_LENGTH;
+            validUntil = predecessorUntil + EPOCH_LENGTH;
+        }
         if (block.timestamp < endsAt) revert EpochNotOver(endsAt);
-        uint256 validUntil = endsAt + uint256(VALID_EPOCHS) * EPOCH_LENGTH;
         if (report.validUntil != validUntil) revert WrongValidUntil(validUntil);
         if (block.timestamp > validUntil) revert ReportExpired(validUntil);
 
-        Last memory last = _last;
-        if (epoch < last.nextEpoch) revert EpochAlreadySettled(last.nextEpoch);
-        uint256 predecessorUntil = validUntil - EPOCH_LENGTH;
-        if (epoch != last.nextEpoch && block.timestamp <= predecessorUntil) revert EarlierEpochOpen(predecessorUntil);
-        if (last.nextEpoch == 0) {
+        Stamp last = _last;
+        uint256 nextEpoch = last.number();
+        if (epoch < nextEpoch) revert EpochAlreadySettled(nextEpoch);
+        if (epoch != nextEpoch && block.timestamp <= predecessorUntil) revert EarlierEpochOpen(predecessorUntil);
+        if (nextEpoch == 0) {
             if (report.parentDigest != 0) revert WrongParent(0);
-        } else if (bytes28(report.parentDigest) != last.digest) {
-            revert WrongParent(last.digest);
+        } else if (!last.matches(report.parentDigest)) {
+            revert WrongParent(last.digest());
         }
 
         if (report.rewardTotal > EPOCH_BUDGET) revert BudgetExceeded(report.rewardTotal, EPOCH_BUDGET);
     }
 
     function _checkCertificate(Report calldata report, bytes32 digest, uint256 signers, bytes calldata signature) private {
-        (uint64 setEpoch, address header) = IOracleRegistry(ORACLES).currentCommittee();
+        (uint64 setEpoch, address header) = Committee.current(ORACLES);
         if (setEpoch == 0 || report.setEpoch != setEpoch) revert WrongSet(setEpoch);
         (bytes memory key, uint256 signedWeight, uint256 totalWeight) = Committee.signersKey(header, signers);
-        if (3 * signedWeight <= 2 * totalWeight) revert QuorumNotReached(signedWeight, totalWeight);
+        unchecked {
+            // 256 weights of 16 bits
+            if (3 * signedWeight <= 2 * totalWeight) revert QuorumNotReached(signedWeight, totalWeight);
+        }
 
-        bytes memory message = abi.encodePacked(report.message(digest));
-        if (!Bls12381.verify(key, message, ReportLib.REPORT_DST, signature)) revert InvalidCertificate();
+        if (!Bls12381.verify(key, report.message(digest), ReportLib.REPORT_DST, signature)) revert InvalidCertificate();
         emit ReportAccepted(report.epoch, digest, report.view_, signers, signedWeight, totalWeight);
     }
 
     function _checkMatured(Report calldata report, uint256 window) private view {
-        Accepted memory accepted = _accepted[report.epoch];
-        if (accepted.afterGenesis == 0 || accepted.digest != bytes28(report.digest())) revert UnknownReport(report.epoch);
-        uint256 opensAt = uint256(GENESIS) + accepted.afterGenesis + window;
+        Stamp accepted = _accepted[report.epoch];
+        if (accepted.number() == 0 || !accepted.matches(report.digest())) revert UnknownReport(report.epoch);
+        uint256 opensAt = GENESIS + accepted.number() + window;
         if (block.timestamp < opensAt) revert WindowOpen(opensAt);
     }
 }

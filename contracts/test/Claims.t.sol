@@ -23,7 +23,6 @@ contract ClaimsTest is Fixture {
         vm.warp(endOf(0) + REWARD_WINDOW);
     }
 
-
     function accept(uint64 epoch, bytes32 parent, bytes32 rewardRoot) private returns (Report memory r) {
         vm.warp(endOf(epoch));
         r = report(epoch);
@@ -65,9 +64,7 @@ contract ClaimsTest is Fixture {
     // Defence: rewards wait for the window; removed, this turns red.
     function test_early_claim() public {
         vm.warp(endOf(0) + REWARD_WINDOW - 1);
-        claimExpecting(
-            first, rewards[0], proofOf(0), abi.encodeWithSelector(ISlaSettlement.WindowOpen.selector, endOf(0) + REWARD_WINDOW)
-        );
+        claimExpecting(first, rewards[0], proofOf(0), abi.encodeWithSelector(ISlaSettlement.WindowOpen.selector, endOf(0) + REWARD_WINDOW));
     }
 
     // Defence: the report must hash to the stored digest; removed, anybody writes his own root and this turns red.

@@ -68,7 +68,7 @@ contract GasTest is Fixture {
             registerOracle(i, STAKE);
         }
         oracles.buildSnapshot(96);
-        snapshot("buildSnapshot 96 of 256", 6_000_000);
+        snapshot("buildSnapshot 96 of 256", 8_000_000);
         oracles.buildSnapshot(256);
         registerProvider();
         registerProvider();
@@ -100,10 +100,7 @@ contract GasTest is Fixture {
         snapshot("claim again", 65_000);
     }
 
-    function acceptRewards(uint64 epoch, bytes32 parent, uint256 amount)
-        private
-        returns (Report memory r, Reward[] memory rewards)
-    {
+    function acceptRewards(uint64 epoch, bytes32 parent, uint256 amount) private returns (Report memory r, Reward[] memory rewards) {
         rewards = new Reward[](LEAVES);
         for (uint64 i = 0; i < LEAVES; ++i) {
             rewards[i] = Reward(0, i + 1, address(uint160(0x3000 + i)), amount + i);

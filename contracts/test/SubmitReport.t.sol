@@ -176,13 +176,13 @@ contract SubmitReportTest is Fixture {
         vm.warp(endOf(0));
         bitmap = bound(bitmap, 1, 511);
         uint256 count;
-        for (uint256 i = 0; i < 9; ++i) count += (bitmap >> i) & 1;
+        for (uint256 i = 0; i < 9; ++i) {
+            count += (bitmap >> i) & 1;
+        }
         if (count > 6) {
             submit(report(0), bitmap);
         } else {
-            submitExpecting(
-                report(0), bitmap, abi.encodeWithSelector(ISlaSettlement.QuorumNotReached.selector, count * 65535, 9 * 65535)
-            );
+            submitExpecting(report(0), bitmap, abi.encodeWithSelector(ISlaSettlement.QuorumNotReached.selector, count * 65535, 9 * 65535));
         }
     }
 
@@ -284,7 +284,7 @@ contract SubmitReportTest is Fixture {
     // Defence: the sentinel that fills the empty slot is no parent; removed, this turns red.
     function test_the_empty_slots_sentinel_is_no_parent() public {
         Report memory r = report(0);
-        r.parentDigest = bytes32(bytes28(uint224(1)));
+        r.parentDigest = bytes32(uint256(1) << 32);
         submitExpecting(r, ALL, failure(ISlaSettlement.WrongParent.selector, 0));
     }
 
@@ -304,7 +304,12 @@ contract SubmitReportTest is Fixture {
         submitExpecting(r, ALL, failure(ISlaSettlement.WrongSet.selector, 1));
         registerOracle(4, STAKE);
         oracles.buildSnapshot(5);
-        submitExpecting(report(1) /* not over */, ALL, failure(ISlaSettlement.EpochNotOver.selector, endOf(1)));
+        submitExpecting(
+            report(1),
+            /* not over */
+            ALL,
+            failure(ISlaSettlement.EpochNotOver.selector, endOf(1))
+        );
         r = report(0);
         r.setEpoch = 1;
         submitExpecting(r, ALL, failure(ISlaSettlement.WrongSet.selector, 2));

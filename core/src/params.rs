@@ -148,7 +148,7 @@ impl Params {
                 block_share_ppm: 200_000,
                 storage_audits_per_slot: 1,
                 answer_timeout_ms: 1_000,
-                storage_timeout_ms: 3_000,
+                storage_timeout_ms: 1_000,
                 send_slip_ms: 25,
                 stall_ms: 25,
                 oracle_error_limit_ppm: 200_000,

@@ -257,7 +257,7 @@ pub struct Inputs<'a> {
 }
 
 /// A computed report with everything its roots stand over.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// The report.
     pub report: Report,
@@ -388,6 +388,18 @@ impl Outcome {
         };
         ledger.digest = report.digest();
         Self { report, verdicts, panels, paid_oracles, ledger }
+    }
+
+    /// Whether everything here stands under a (certified) report's roots. What a peer sends is believed only then.
+    pub fn supports(&self, report: &Report, token: &Address) -> bool {
+        self.report == *report
+            && self.ledger.digest == report.digest()
+            && self.ledger.reward_tree(token).root() == report.reward_root
+            && merkle::root(self.verdicts.iter().map(Verdict::leaf).collect()) == report.result_root
+            && merkle::root(self.verdicts.iter().filter_map(slash_leaf).collect()) == report.slash_root
+            && self.verdicts.iter().all(|verdict| {
+                self.ledger.providers.get(&verdict.provider).is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm)
+            })
     }
 
     /// A provider's verdict with its proof under `resultRoot`.

@@ -78,9 +78,11 @@ pub struct WrongLength {
 }
 
 impl Slice {
-    /// keccak256 over `chunk ‖ siblings`: the word that stands for the slice in an answer's digest (`docs/protocol.md`, Challenge).
+    /// `keccak(keccak(chunk) ‖ siblings)`: the word that stands for the slice in an answer's digest (`docs/protocol.md`, Challenge).
+    ///
+    /// The chunk is hashed by itself, so that nobody can move the border between chunk and siblings and pass a right answer off as a wrong one.
     pub fn digest(&self) -> Hash32 {
-        keccak([&self.chunk, self.siblings.as_flattened()])
+        keccak([keccak([&self.chunk]).as_bytes(), self.siblings.as_flattened()])
     }
 }
 

@@ -16,7 +16,6 @@ use crate::hash::{Hash32, keccak};
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
 use crate::secp::{self, Signature65};
-use crate::slice::{CHUNK_BYTES, Slice};
 
 /// One request of an availability probe: the probe itself or a retry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,21 +174,16 @@ fn push_positions(words: &mut Words, positions: &[u32]) {
     }
 }
 
-/// Form (0 none, 1 echo, 2 block, 3 storage), the digest, and for slices the length of each chunk: the digest hashes
-/// `chunk ‖ siblings`, which alone would leave the border between them open.
+/// Form (0 none, 1 echo, 2 block, 3 storage) and the digest, which binds every byte of the answer.
 fn push_answer(words: &mut Words, answer: Option<&Answer>) {
-    let (form, slices): (u8, Vec<Option<&Slice>>) = match answer {
-        None => (0, vec![]),
-        Some(Answer::Echo(_)) => (1, vec![]),
-        Some(Answer::Block(block)) => (2, vec![block.as_ref().map(|answer| &answer.slice)]),
-        Some(Answer::Storage(samples)) => (3, samples.iter().map(Option::as_ref).collect()),
+    let form: u8 = match answer {
+        None => 0,
+        Some(Answer::Echo(_)) => 1,
+        Some(Answer::Block(_)) => 2,
+        Some(Answer::Storage(_)) => 3,
     };
     words.push(&form);
     words.push(&answer.map_or(Hash32::ZERO, Answer::digest));
-    push_length(words, slices.len());
-    for slice in slices {
-        push_option(words, slice.map(|slice| slice.chunk.len() as u64));
-    }
 }
 
 /// The root over transcripts in an observation; the order does not matter.
@@ -199,9 +193,9 @@ pub fn evidence_root(digests: impl IntoIterator<Item = Hash32>) -> Hash32 {
 
 /// What an answer that came in time is worth.
 ///
-/// Silent are: an answer of another kind or number of samples, one with slices that are not a chunk of 1,024 bytes and its path, one that
-/// cannot be checked because the provider does not serve the claims it registered (`claims` is `None`), and a storage answer that its
-/// receipt key did not sign. None of these is anything that could be held against the provider, or credited to it.
+/// Silent are: an answer of another kind or number of samples, one that cannot be checked because the provider does not serve the claims
+/// it registered (`claims` is `None`), and a storage answer that its receipt key did not sign: nothing that proves a fault, and nothing
+/// that earns credit.
 pub fn judge(
     challenge: &Challenge,
     answer: &Answer,
@@ -209,9 +203,6 @@ pub fn judge(
     receipt_key: &Address,
     claims: Option<&ClaimSet>,
 ) -> Outcome {
-    if !has_whole_chunks(answer) {
-        return Outcome::Silent;
-    }
     if challenge.kind == Kind::Storage && !is_signed(challenge, answer, signature, receipt_key) {
         return Outcome::Silent;
     }
@@ -224,17 +215,6 @@ pub fn judge(
         },
     };
     answer.check(challenge, claims).map_or(Outcome::Silent, Outcome::Checked)
-}
-
-/// A replica has whole chunks only. The signed word of a sample is a hash over `chunk ‖ siblings`; with the chunk's length fixed, one
-/// signed word has one reading.
-fn has_whole_chunks(answer: &Answer) -> bool {
-    let whole = |slice: &Slice| slice.chunk.len() as u64 == CHUNK_BYTES;
-    match answer {
-        Answer::Echo(_) => true,
-        Answer::Block(block) => block.as_ref().is_none_or(|answer| whole(&answer.slice)),
-        Answer::Storage(samples) => samples.iter().flatten().all(whole),
-    }
 }
 
 fn is_signed(challenge: &Challenge, answer: &Answer, signature: Option<&Signature65>, receipt_key: &Address) -> bool {

@@ -63,9 +63,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         _ => ConfigError::Read { path: path.to_owned(), source },
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(refuse)?;
+    File::open(path).and_then(|file| file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)).map_err(refuse)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         return Err(ConfigError::TooBig(path.to_owned()));
     }

@@ -41,8 +41,7 @@ impl Health {
     /// The board at this moment.
     pub fn report(&self) -> HealthReport {
         let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let problems: BTreeMap<_, _> =
-            board.iter().filter_map(|(name, state)| state.clone().map(|what| (*name, what))).collect();
+        let problems: BTreeMap<_, _> = board.iter().filter_map(|(name, state)| state.clone().map(|what| (*name, what))).collect();
         HealthReport { ready: problems.is_empty(), problems }
     }
 

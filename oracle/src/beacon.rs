@@ -10,6 +10,7 @@ use assay_core::hash::Hash32;
 use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 /// The only scheme that is read: unchained rounds, signatures in G1 (drand's quicknet).
@@ -114,8 +115,18 @@ struct InfoJson {
     period: u64,
     genesis_time: u64,
     hash: String,
-    #[serde(rename = "schemeID", alias = "scheme_id", default)]
+    #[serde(rename = "groupHash")]
+    group_hash: String,
+    #[serde(rename = "schemeID")]
     scheme: String,
+    #[serde(default)]
+    metadata: MetadataJson,
+}
+
+#[derive(Default, Deserialize)]
+struct MetadataJson {
+    #[serde(rename = "beaconID", default)]
+    beacon_id: String,
 }
 
 #[derive(Deserialize)]
@@ -139,9 +150,7 @@ pub struct BeaconClient {
 
 impl BeaconClient {
     /// Learns the chain's genesis and period from the first relay whose `/info` matches the pinned scheme, hash and key.
-    ///
-    /// Genesis and period are the relay's word; a wrong pair asks for rounds that do not exist or that others do not
-    /// use, and cannot pass a false signature. [`BeaconClient::with_info`] pins them too.
+    /// The chain hash covers genesis and period ([`chain_hash`]), so no relay can shift the rounds.
     pub async fn connect(config: &BeaconConfig) -> Result<Self, BeaconError> {
         let public_key = parse_key(&config.public_key)?;
         let mut client = Self::with_info(config, ChainInfo { public_key, genesis_s: 0, period_s: 1 })?;
@@ -207,9 +216,7 @@ impl BeaconClient {
             }
         }
         match asked {
-            Some(round) if failures.iter().all(|failure| matches!(failure.fault, RelayFault::NotYet)) => {
-                Err(BeaconError::TooEarly(round))
-            }
+            Some(round) if failures.iter().all(|failure| matches!(failure.fault, RelayFault::NotYet)) => Err(BeaconError::TooEarly(round)),
             _ => Err(BeaconError::AllRelays(failures)),
         }
     }
@@ -226,7 +233,11 @@ impl BeaconClient {
         if info.period == 0 || info.period > MAX_PERIOD_S {
             return Err(RelayFault::Malformed(format!("a period of {} s", info.period)));
         }
-        Ok(ChainInfo { public_key: self.info.public_key, genesis_s: info.genesis_time, period_s: info.period })
+        let chain = ChainInfo { public_key: self.info.public_key, genesis_s: info.genesis_time, period_s: info.period };
+        let group_hash = hex::decode(&info.group_hash).map_err(|_| RelayFault::Malformed("a group hash that is not hex".into()))?;
+        let computed = chain_hash(&chain, &group_hash, &info.metadata.beacon_id);
+        same("the hash of its genesis, period and key", &hex::encode(computed.0), &config.chain_hash.to_string())?;
+        Ok(chain)
     }
 
     async fn fetch_round(&self, relay: &Relay, asked: Option<u64>) -> Result<Round, RelayFault> {
@@ -235,11 +246,8 @@ impl BeaconClient {
         if let Some(asked) = asked.filter(|asked| *asked != json.round) {
             return Err(RelayFault::OtherRound { asked, found: json.round });
         }
-        let signature =
-            hex::decode(&json.signature).map_err(|_| RelayFault::Malformed("a signature that is not hex".into()))?;
-        self.info
-            .verify(json.round, &signature)
-            .map_err(|error| RelayFault::BadSignature { round: json.round, error })
+        let signature = hex::decode(&json.signature).map_err(|_| RelayFault::Malformed("a signature that is not hex".into()))?;
+        self.info.verify(json.round, &signature).map_err(|error| RelayFault::BadSignature { round: json.round, error })
     }
 
     async fn fetch<T: DeserializeOwned>(&self, relay: &Relay, path: &str) -> Result<T, RelayFault> {
@@ -292,6 +300,20 @@ impl Relay {
     }
 }
 
+/// drand's chain hash: SHA-256 of period, genesis time, key, group hash and, unless it is the default one, beacon id
+/// (`Info.Hash` in drand's `common/chain`; the test below holds it against quicknet).
+pub fn chain_hash(info: &ChainInfo, group_hash: &[u8], beacon_id: &str) -> Hash32 {
+    let mut hasher = Sha256::new()
+        .chain_update(u32::try_from(info.period_s).unwrap_or(u32::MAX).to_be_bytes())
+        .chain_update(info.genesis_s.to_be_bytes())
+        .chain_update(info.public_key.to_compressed())
+        .chain_update(group_hash);
+    if !matches!(beacon_id, "" | "default") {
+        hasher.update(beacon_id);
+    }
+    Hash32(hasher.finalize().into())
+}
+
 fn parse_key(text: &str) -> Result<PublicKey, BeaconError> {
     let refuse = |problem: String| BeaconError::Config { key: "public_key", problem };
     let bytes = assay_core::hash::decode_hex(text)
@@ -306,4 +328,33 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = cause;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quicknets_chain_hash() {
+        let public_key = parse_key(QUICKNET_KEY).unwrap();
+        let info = ChainInfo { public_key, genesis_s: 1_692_803_367, period_s: 3 };
+        let group_hash = hex::decode("f477d5c89f21a17c863a7f937c6a6d15859414d2be09cd448d4279af331c5d3e").unwrap();
+        assert_eq!(
+            chain_hash(&info, &group_hash, "quicknet").to_string(),
+            "0x52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"
+        );
+    }
+
+    #[test]
+    fn a_config_that_cannot_work_is_refused() {
+        let config = |url: &str, key: &str| BeaconConfig { urls: vec![url.into()], chain_hash: Hash32::ZERO, public_key: key.into() };
+        let info = ChainInfo { public_key: parse_key(QUICKNET_KEY).unwrap(), genesis_s: 0, period_s: 1 };
+        for url in ["api.drand.sh", "ftp://api.drand.sh", "http://"] {
+            assert!(BeaconClient::with_info(&config(url, ""), info.clone()).is_err(), "{url}");
+        }
+        assert!(parse_key("00").is_err());
+        assert!(BeaconClient::with_info(&config("https://api.drand.sh", ""), info).is_ok());
+    }
+
+    const QUICKNET_KEY: &str = "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a";
 }

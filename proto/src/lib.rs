@@ -3,6 +3,7 @@
 //! The code under `gen/` is generated from `proto/` by `tests/generated.rs`; a build needs no protobuf compiler.
 
 pub mod convert;
+pub mod oracle_convert;
 
 /// Package `assay.audit`.
 pub mod audit {

@@ -147,8 +147,8 @@ fn init(arguments: Init) -> Result<(), CliError> {
         telemetry: TelemetryConfig::default(),
     };
     let kdf = match arguments.fast_kdf {
-        true => Kdf::DEVNET,
-        false => Kdf::DEFAULT,
+        true => Kdf::Pbkdf2,
+        false => Kdf::Scrypt,
     };
     let key = keystore::create_secp(&config.keystore, &Password::from_file(&config.password_file)?, kdf)?;
     write_new(&config_path, &toml::to_string(&config)?)?;

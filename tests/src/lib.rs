@@ -1,1 +1,12 @@
 //! Harness, devnet and end-to-end tests.
+//!
+//! Real processes, real sockets, a real chain: nothing here is a mock. Whatever is started is ended on drop.
+
+pub mod anvil;
+pub mod beacon;
+pub mod binaries;
+pub mod deploy;
+pub mod devnet;
+pub mod ports;
+pub mod process;
+pub mod proxy;

@@ -119,10 +119,7 @@ impl Outbox {
         let chain_id = inner.client.config().chain_id;
         let count = self.transaction_count(BlockId::pending()).await?;
         let draft = Draft { chain_id, row, gas_limit, fees };
-        let signed = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, |nonce| {
-            draft.sign(nonce, &inner.key)
-        })
-        .await?;
+        let signed = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, |nonce| draft.sign(nonce, &inner.key)).await?;
         if let Some(signed) = signed {
             debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, ?fees, "signed");
         }
@@ -143,13 +140,8 @@ impl Outbox {
 
     /// Whether a node has the transaction now, or had it before.
     async fn send(&self, row: &Sent) -> Result<bool, OutboxError> {
-        let sent: Result<B256, _> = self
-            .0
-            .client
-            .provider()
-            .client()
-            .request("eth_sendRawTransaction", (Bytes::from(row.raw_tx.clone()),))
-            .await;
+        let sent: Result<B256, _> =
+            self.0.client.provider().client().request("eth_sendRawTransaction", (Bytes::from(row.raw_tx.clone()),)).await;
         match sent {
             Ok(_) => Ok(true),
             Err(RpcError::ErrorResp(payload)) if already_there(&payload.message) => Ok(true),
@@ -235,9 +227,7 @@ impl Outbox {
 /// receipt decides which.
 fn already_there(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["already known", "already imported", "alreadyknown", "known transaction", "nonce too low"]
-        .iter()
-        .any(|known| message.contains(known))
+    ["already known", "already imported", "alreadyknown", "known transaction", "nonce too low"].iter().any(|known| message.contains(known))
 }
 
 fn reverts(payload: &ErrorPayload) -> bool {

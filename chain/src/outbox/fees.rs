@@ -22,11 +22,8 @@ pub(super) async fn current(client: &Client, cap_wei: u128) -> Result<Fees, Outb
         .await
         .map_err(|error| client.rpc_error("eth_getBlockByNumber", error))?
         .ok_or_else(|| ChainError::bad_answer("eth_getBlockByNumber", "no latest block"))?;
-    let tip = client
-        .provider()
-        .get_max_priority_fee_per_gas()
-        .await
-        .map_err(|error| client.rpc_error("eth_maxPriorityFeePerGas", error))?;
+    let tip =
+        client.provider().get_max_priority_fee_per_gas().await.map_err(|error| client.rpc_error("eth_maxPriorityFeePerGas", error))?;
     let base = u128::from(block.header.base_fee_per_gas.unwrap_or_default());
     offer(base, tip, cap_wei)
 }

@@ -42,11 +42,7 @@ pub struct OutboxConfig {
 
 impl Default for OutboxConfig {
     fn default() -> Self {
-        Self {
-            poll_interval: Duration::from_secs(2),
-            max_fee_per_gas_wei: 500_000_000_000,
-            gas_margin_percent: 25,
-        }
+        Self { poll_interval: Duration::from_secs(2), max_fee_per_gas_wei: 500_000_000_000, gas_margin_percent: 25 }
     }
 }
 
@@ -137,12 +133,7 @@ struct Inner {
 impl Outbox {
     /// Opens the outbox of one key in a database; makes its table when missing. Refuses a database that holds
     /// unfinished rows of another key or chain.
-    pub async fn open(
-        pool: SqlitePool,
-        client: Client,
-        key: secp::SecretKey,
-        config: OutboxConfig,
-    ) -> Result<Self, OutboxError> {
+    pub async fn open(pool: SqlitePool, client: Client, key: secp::SecretKey, config: OutboxConfig) -> Result<Self, OutboxError> {
         store::create_table(&pool).await?;
         let sender = key.address();
         store::refuse_other_senders(&pool, client.config().chain_id, &sender).await?;

@@ -54,10 +54,7 @@ pub(super) async fn insert(
     .bind(now_s())
     .execute(&mut *connection)
     .await?;
-    let row = sqlx::query("SELECT recipient, calldata FROM outbox WHERE intent = ?")
-        .bind(intent)
-        .fetch_one(&mut *connection)
-        .await?;
+    let row = sqlx::query("SELECT recipient, calldata FROM outbox WHERE intent = ?").bind(intent).fetch_one(&mut *connection).await?;
     let stored: (Vec<u8>, Vec<u8>) = (row.try_get("recipient")?, row.try_get("calldata")?);
     if stored.0 != to.0 || stored.1 != calldata {
         return Err(OutboxError::Conflict(intent.to_owned()));
@@ -66,30 +63,25 @@ pub(super) async fn insert(
 }
 
 pub(super) async fn status(pool: &SqlitePool, intent: &str) -> Result<Option<Status>, OutboxError> {
-    let row = sqlx::query(
-        "SELECT id, state, nonce, tx_hash, block_number, gas_used, error FROM outbox WHERE intent = ?",
-    )
-    .bind(intent)
-    .fetch_optional(pool)
-    .await?;
+    let row = sqlx::query("SELECT id, state, nonce, tx_hash, block_number, gas_used, error FROM outbox WHERE intent = ?")
+        .bind(intent)
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(row::status).transpose()
 }
 
 pub(super) async fn unfinished(pool: &SqlitePool) -> Result<bool, OutboxError> {
-    let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM outbox WHERE state NOT IN ('finalized', 'reverted')) AS any_row")
-        .fetch_one(pool)
-        .await?;
+    let row =
+        sqlx::query("SELECT EXISTS (SELECT 1 FROM outbox WHERE state NOT IN ('finalized', 'reverted')) AS any_row").fetch_one(pool).await?;
     Ok(row.try_get::<i64, _>("any_row")? != 0)
 }
 
 /// The oldest queued row after `id`.
 pub(super) async fn next_queued(pool: &SqlitePool, id: i64) -> Result<Option<Queued>, OutboxError> {
-    let row = sqlx::query(
-        "SELECT id, intent, recipient, calldata FROM outbox WHERE state = 'queued' AND id > ? ORDER BY id LIMIT 1",
-    )
-    .bind(id)
-    .fetch_optional(pool)
-    .await?;
+    let row = sqlx::query("SELECT id, intent, recipient, calldata FROM outbox WHERE state = 'queued' AND id > ? ORDER BY id LIMIT 1")
+        .bind(id)
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(row::queued).transpose()
 }
 
@@ -151,13 +143,7 @@ pub(super) async fn move_state(pool: &SqlitePool, id: i64, from: State, to: Stat
 }
 
 /// A receipt was seen. `error` is set when the transaction reverted in its block.
-pub(super) async fn mined(
-    pool: &SqlitePool,
-    id: i64,
-    block_number: u64,
-    gas_used: u64,
-    error: Option<&str>,
-) -> Result<bool, OutboxError> {
+pub(super) async fn mined(pool: &SqlitePool, id: i64, block_number: u64, gas_used: u64, error: Option<&str>) -> Result<bool, OutboxError> {
     let done = sqlx::query(
         "UPDATE outbox SET state = 'mined', block_number = ?1, gas_used = ?2, error = ?3, updated_s = ?4
          WHERE id = ?5 AND (state IN ('signed', 'broadcast') OR (state = 'mined' AND block_number <> ?1))",
@@ -225,12 +211,7 @@ pub(super) async fn revert_queued(pool: &SqlitePool, id: i64, reason: &str) -> R
 
 /// Notes trouble that passes; the state stays.
 pub(super) async fn note_error(pool: &SqlitePool, id: i64, error: &str) -> Result<(), OutboxError> {
-    sqlx::query("UPDATE outbox SET error = ?, updated_s = ? WHERE id = ?")
-        .bind(error)
-        .bind(now_s())
-        .bind(id)
-        .execute(pool)
-        .await?;
+    sqlx::query("UPDATE outbox SET error = ?, updated_s = ? WHERE id = ?").bind(error).bind(now_s()).bind(id).execute(pool).await?;
     Ok(())
 }
 

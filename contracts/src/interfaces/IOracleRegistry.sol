@@ -66,7 +66,7 @@ interface IOracleRegistry {
     /// @notice Builds the next committee set, or the next part of it. Anyone may call, until it returns true.
     /// @dev Membership and the largest stake are frozen by the first call; who registers later is in the set after. Works in
     /// whole chunks of 96 members: stops after the first chunk with which `maxMembers` is reached. A chunk of 96 costs about
-    /// 4.6M gas. A set may begin only when somebody registered since the last one, and not before `minSetSeconds` after it:
+    /// 5M gas. A set may begin only when somebody registered since the last one, and not before `minSetSeconds` after it:
     /// else anyone could renew the set for ever and so invalidate every report under way.
     /// Members stand in ascending id, weight = max(1, stake * 65535 / largest stake).
     /// @return complete whether the set is now the current one.

@@ -37,14 +37,9 @@ interface IProviderRegistry {
 
     /// @notice Registers the sender as a provider and takes its stake (approve it first).
     /// @dev `classId` only has to be non-zero: what a class demands is in the parameters that reports name by hash.
-    function register(
-        address receiptKey,
-        string calldata endpoint,
-        uint16 classId,
-        uint64 region,
-        address recipient,
-        uint256 stake
-    ) external returns (uint64 providerId);
+    function register(address receiptKey, string calldata endpoint, uint16 classId, uint64 region, address recipient, uint256 stake)
+        external
+        returns (uint64 providerId);
 
     function providerCount() external view returns (uint64);
 
@@ -56,8 +51,7 @@ interface IProviderRegistry {
 
     /// @notice Replaces the provider's claim set. Anyone may send it; the receipt key must have signed it.
     /// @param sequence the stored one plus 1, so that no old set can be replayed.
-    function publishClaims(uint64 providerId, uint64 sequence, bytes32 root, uint64 blocks, uint64 count, bytes calldata signature)
-        external;
+    function publishClaims(uint64 providerId, uint64 sequence, bytes32 root, uint64 blocks, uint64 count, bytes calldata signature) external;
 
     /// @notice The digest that `publishClaims` wants signed, bound to this chain and this registry.
     function claimsDigest(uint64 providerId, uint64 sequence, bytes32 root, uint64 blocks, uint64 count) external view returns (bytes32);

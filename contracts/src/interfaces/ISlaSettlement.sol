@@ -59,7 +59,7 @@ interface ISlaSettlement {
     error EpochNotOver(uint256 endsAt);
     error WrongValidUntil(uint256 expected);
     error ReportExpired(uint256 validUntil);
-    error EpochAlreadySettled(uint64 nextEpoch);
+    error EpochAlreadySettled(uint256 nextEpoch);
     /// An epoch was skipped whose own report could still arrive.
     error EarlierEpochOpen(uint256 until);
     error WrongParent(bytes32 lastDigest);
@@ -102,8 +102,7 @@ interface ISlaSettlement {
 
     /// @notice Pays what a reward leaf of an accepted report says beyond what was paid before. Anyone may send it; the money
     /// goes to the leaf's recipient. Open from acceptedAt + rewardWindow on.
-    function claim(Report calldata report, uint8 kind, uint64 id, address recipient, uint256 cumulative, bytes32[] calldata proof)
-        external;
+    function claim(Report calldata report, uint8 kind, uint64 id, address recipient, uint256 cumulative, bytes32[] calldata proof) external;
 
     /// @notice All that was ever paid to this provider (kind 0) or oracle (kind 1).
     function claimed(uint8 kind, uint64 id) external view returns (uint256);

@@ -10,7 +10,6 @@ library Bls12381 {
     uint256 internal constant G2_LENGTH = 256;
 
     uint256 private constant SHA256 = 0x02;
-    uint256 private constant MODEXP = 0x05;
     uint256 private constant G1_ADD = 0x0b;
     uint256 private constant G2_ADD = 0x0d;
     uint256 private constant PAIRING_CHECK = 0x0f;
@@ -22,6 +21,9 @@ library Bls12381 {
     /// The field's prime, as the two words of its padded form.
     uint256 private constant P_HIGH = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
     uint256 private constant P_LOW = 0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
+
+    /// floor(2^512 / p)
+    uint256 private constant BARRETT = 0x9d835d2f3cc9e45ce28101b0cc7a6ba29;
 
     /// The negated generator of G2, word by word. Source: the standard generator with y replaced by p - y.
     uint256 private constant NEG_G2_0 = 0x024aa2b2f08f0a91260805272dc51051;
@@ -37,19 +39,25 @@ library Bls12381 {
     error PrecompileFailed();
     error InvalidLength();
 
-    /// @notice Whether `signature` over `message` verifies under `key`.
+    /// @notice Whether `signature` over the 32-byte `message` verifies under `key`.
     /// @dev False for a wrong length, for infinity in either place, and for any point outside its subgroup (the pairing
     /// precompile checks both). Never reverts for bad input and never spends more than the bounded gas on it.
-    function verify(bytes memory key, bytes memory message, bytes memory dst, bytes memory signature) internal view returns (bool ok) {
+    function verify(bytes memory key, bytes32 message, bytes memory dst, bytes calldata signature) internal view returns (bool ok) {
         if (key.length != G2_LENGTH || signature.length != G1_LENGTH) return false;
         // The pairing of infinity with anything is one, so two of them would "verify" everything.
-        if (isZero(key) || isZero(signature)) return false;
+        if (isInfinityG2(key)) return false;
 
-        bytes memory hashed = hashToG1(message, dst);
+        assembly ("memory-safe") {
+            mstore(0, message)
+        }
+        uint256 hashed = hashToG1At(0, 32, dst);
         // e(signature, -G2) * e(H(message), key) == 1
         assembly ("memory-safe") {
             let input := mload(0x40)
-            mcopy(input, add(signature, 0x20), 128)
+            mcopy(add(input, 384), hashed, 128) // first: hashed lies in free memory, too
+            calldatacopy(input, signature.offset, 128)
+            let x := or(mload(input), mload(add(input, 32)))
+            let signatureIsInfinity := iszero(or(x, or(mload(add(input, 64)), mload(add(input, 96)))))
             mstore(add(input, 128), NEG_G2_0)
             mstore(add(input, 160), NEG_G2_1)
             mstore(add(input, 192), NEG_G2_2)
@@ -58,82 +66,105 @@ library Bls12381 {
             mstore(add(input, 288), NEG_G2_5)
             mstore(add(input, 320), NEG_G2_6)
             mstore(add(input, 352), NEG_G2_7)
-            mcopy(add(input, 384), add(hashed, 0x20), 128)
             mcopy(add(input, 512), add(key, 0x20), 256)
             mstore(0, 0)
             ok := staticcall(PAIRING_GAS_LIMIT, PAIRING_CHECK, input, 768, 0, 0x20)
-            ok := and(ok, and(eq(returndatasize(), 0x20), eq(mload(0), 1)))
+            ok := and(and(ok, iszero(signatureIsInfinity)), and(eq(returndatasize(), 0x20), eq(mload(0), 1)))
         }
     }
 
     /// @notice RFC 9380 `hash_to_curve` into G1.
     function hashToG1(bytes memory message, bytes memory dst) internal view returns (bytes memory point) {
-        bytes memory uniform = expandMessage(message, dst);
-        point = new bytes(256);
-        bool ok;
+        uint256 messageAt;
         assembly ("memory-safe") {
-            let halves := add(point, 0x20)
-            // hash_to_field: the two 64-byte halves mod p, by MODEXP with exponent 1, straight into padded form.
-            let input := mload(0x40)
-            mstore(input, 64)
-            mstore(add(input, 32), 1)
-            mstore(add(input, 64), 64)
-            mstore8(add(input, 160), 1)
-            mstore(add(input, 161), P_HIGH)
-            mstore(add(input, 193), P_LOW)
-
-            mcopy(add(input, 96), add(uniform, 0x20), 64)
-            ok := staticcall(gas(), MODEXP, input, 225, halves, 64)
-            mcopy(add(input, 96), add(uniform, 0x60), 64)
-            ok := and(ok, staticcall(gas(), MODEXP, input, 225, add(halves, 64), 64))
-
-            // The map clears the cofactor of each half, and a sum of two points of the subgroup stays in it.
-            ok := and(ok, staticcall(gas(), MAP_FP_TO_G1, add(halves, 64), 64, add(halves, 128), 128))
-            ok := and(ok, staticcall(gas(), MAP_FP_TO_G1, halves, 64, halves, 128))
-            ok := and(ok, staticcall(gas(), G1_ADD, halves, 256, halves, 128))
-            ok := and(ok, eq(returndatasize(), 128))
-            mstore(point, 128)
+            messageAt := add(message, 0x20)
         }
-        if (!ok) revert PrecompileFailed();
+        uint256 hashed = hashToG1At(messageAt, message.length, dst);
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mcopy(add(free, 0x20), hashed, 128)
+            mstore(free, 128)
+            mstore(0x40, add(free, 160))
+            point := free
+        }
     }
 
-    /// @notice RFC 9380 `expand_message_xmd` with SHA-256 to 128 bytes.
-    function expandMessage(bytes memory message, bytes memory dst) internal view returns (bytes memory uniform) {
+    /// @dev Leaves the point's 128 bytes in memory that is not allocated; the caller copies them before allocating any.
+    function hashToG1At(uint256 messageAt, uint256 messageLength, bytes memory dst) private view returns (uint256 hashed) {
         if (dst.length > 255) revert InvalidLength();
-        uniform = new bytes(128);
         bool ok;
         assembly ("memory-safe") {
+            // expand_message_xmd with SHA-256 to 128 bytes, of which the first half goes to b1, b2, the second to b3, b4:
             // Z_pad (64) || message || l_i_b_str (2) = 0x0080 || I2OSP(0, 1) || dst || I2OSP(len(dst), 1)
-            let buffer := mload(0x40)
-            let messageLength := mload(message)
-            let dstLength := mload(dst)
+            hashed := mload(0x40)
+            let buffer := add(hashed, 256)
             mstore(buffer, 0)
             mstore(add(buffer, 32), 0)
-            mcopy(add(buffer, 64), add(message, 0x20), messageLength)
+            mcopy(add(buffer, 64), messageAt, messageLength)
             let counter := add(add(buffer, 66), messageLength)
-            mstore8(sub(counter, 2), 0)
-            mstore8(sub(counter, 1), 128)
-            mstore8(counter, 0)
+            mstore(sub(counter, 2), shl(240, 0x0080)) // and the counter, zero
+            let dstLength := mload(dst)
             mcopy(add(counter, 1), add(dst, 0x20), dstLength)
             mstore8(add(add(counter, 1), dstLength), dstLength)
-
-            let tail := add(dstLength, 2) // the counter byte, dst and its length
-            ok := staticcall(gas(), SHA256, buffer, add(sub(counter, buffer), tail), 0, 32)
+            ok := staticcall(gas(), SHA256, buffer, add(sub(counter, buffer), add(dstLength, 2)), 0, 32)
             let b0 := mload(0)
 
             // b_i = H((b0 xor b_(i-1)) || I2OSP(i, 1) || DST_prime); the message is no longer needed, so the word before
             // the counter byte is reused.
-            let out := add(uniform, 0x20)
-            let previous := 0
-            for { let i := 1 } lt(i, 5) { i := add(i, 1) } {
-                mstore(sub(counter, 32), xor(b0, previous))
-                mstore8(counter, i)
-                ok := and(ok, staticcall(gas(), SHA256, sub(counter, 32), add(32, tail), out, 32))
-                previous := mload(out)
-                out := add(out, 32)
-            }
+            let block_ := sub(counter, 32)
+            let blockLength := add(dstLength, 34)
+            mstore(block_, b0)
+            mstore8(counter, 1)
+            ok := and(ok, staticcall(gas(), SHA256, block_, blockLength, hashed, 32))
+            mstore(block_, xor(b0, mload(hashed)))
+            mstore8(counter, 2)
+            ok := and(ok, staticcall(gas(), SHA256, block_, blockLength, add(hashed, 32), 32))
+            mstore(block_, xor(b0, mload(add(hashed, 32))))
+            mstore8(counter, 3)
+            ok := and(ok, staticcall(gas(), SHA256, block_, blockLength, add(hashed, 64), 32))
+            mstore(block_, xor(b0, mload(add(hashed, 64))))
+            mstore8(counter, 4)
+            ok := and(ok, staticcall(gas(), SHA256, block_, blockLength, add(hashed, 96), 32))
+        }
+        reduceAt(hashed);
+        reduceAt(hashed + 64);
+        // The map clears the cofactor of each half; their sum stays in the subgroup.
+        assembly ("memory-safe") {
+            ok := and(ok, staticcall(gas(), MAP_FP_TO_G1, add(hashed, 64), 64, add(hashed, 128), 128))
+            ok := and(ok, staticcall(gas(), MAP_FP_TO_G1, hashed, 64, hashed, 128))
+            ok := and(ok, staticcall(gas(), G1_ADD, hashed, 256, hashed, 128))
+            ok := and(ok, eq(returndatasize(), 128))
         }
         if (!ok) revert PrecompileFailed();
+    }
+
+    /// @dev Replaces the 64 bytes x at this place of memory by x mod p, by Barrett: high * 2^256 + low = x, and the quotient
+    /// taken from the high word alone is at most 2 too small.
+    function reduceAt(uint256 element) internal pure {
+        assembly ("memory-safe") {
+            let high := mload(element)
+            let low := mload(add(element, 32))
+            let all := not(0)
+            // quotient = high * BARRETT / 2^256
+            let m := mulmod(high, BARRETT, all)
+            let productLow := mul(high, BARRETT)
+            let quotient := sub(sub(m, productLow), lt(m, productLow))
+            // x - quotient * p
+            m := mulmod(quotient, P_LOW, all)
+            productLow := mul(quotient, P_LOW)
+            let productHigh := add(sub(sub(m, productLow), lt(m, productLow)), mul(quotient, P_HIGH))
+            high := sub(sub(high, productHigh), lt(low, productLow))
+            low := sub(low, productLow)
+            for {} 1 {} {
+                // Subtract p while the difference stays positive.
+                let nextHigh := sub(sub(high, P_HIGH), lt(low, P_LOW))
+                if gt(nextHigh, high) { break }
+                high := nextHigh
+                low := sub(low, P_LOW)
+            }
+            mstore(element, high)
+            mstore(add(element, 32), low)
+        }
     }
 
     /// @notice `sum += point` in G2. Both are 256 bytes; no subgroup check is made.
@@ -166,15 +197,14 @@ library Bls12381 {
         }
     }
 
-    /// @notice Whether all bytes are zero, which is how EIP-2537 writes the point at infinity.
-    function isZero(bytes memory point) internal pure returns (bool) {
-        uint256 accumulated;
+    /// @notice EIP-2537 writes the point at infinity as zeros.
+    function isInfinityG2(bytes memory point) internal pure returns (bool infinity) {
         assembly ("memory-safe") {
-            let end := add(add(point, 0x20), mload(point))
-            for { let word := add(point, 0x20) } lt(word, end) { word := add(word, 32) } {
-                accumulated := or(accumulated, mload(word))
-            }
+            let a := or(mload(add(point, 32)), mload(add(point, 64)))
+            let b := or(mload(add(point, 96)), mload(add(point, 128)))
+            let c := or(mload(add(point, 160)), mload(add(point, 192)))
+            let d := or(mload(add(point, 224)), mload(add(point, 256)))
+            infinity := iszero(or(or(a, b), or(c, d)))
         }
-        return accumulated == 0;
     }
 }

@@ -1,37 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IOracleRegistry} from "../interfaces/IOracleRegistry.sol";
 import {Bls12381} from "./Bls12381.sol";
 
 /// @title A committee set, kept as contract bytecode
 /// @notice Reading code costs one cold access however long it is, storage costs one per word. Members lie in chunks:
 /// ```
-/// 0x00 (STOP) || aggregate key (256) || total weight (4) || members (2) || earlier chunks (2 x 20) || records
+/// 0x00 (STOP) || total weight (4) || members (2) || zeros (25) || aggregate key (256) || earlier chunks (2 x 20) || records
 /// record = oracle id (8) || weight (2) || key without padding (192)
 /// ```
 /// Aggregate, weight and count run over this chunk and all before it, so the last chunk is the header of the whole set: when
-/// everybody signed, its first 263 bytes are all that has to be read. Chunks are always full but the last, whoever builds
+/// everybody signed, its first 288 bytes are all that has to be read. Chunks are always full but the last, whoever builds
 /// them, so that member `i` stands in chunk `i / CHUNK`.
 library Committee {
     uint256 internal constant MAX_MEMBERS = 256;
     /// 96 records keep a chunk under the 24,576 bytes of EIP-170, and three chunks hold 256 members.
     uint256 internal constant CHUNK = 96;
 
-    uint256 private constant AGGREGATE_AT = 1;
-    uint256 private constant WEIGHT_AT = 257;
-    uint256 private constant EARLIER_AT = 263;
-    uint256 private constant RECORDS_AT = 303;
+    uint256 private constant EARLIER_AT = 288;
+    uint256 private constant RECORDS_AT = 328;
     uint256 private constant RECORD = 202;
 
+    error RegistryCallFailed();
     error BlobWriteFailed();
     /// @dev The bitmap names nobody, or someone who is not a member.
     error InvalidSigners(uint256 signers, uint256 members);
-
-    struct Totals {
-        bytes aggregate;
-        uint256 weight;
-        uint256 members;
-    }
 
     struct Member {
         uint64 oracleId;
@@ -39,31 +33,49 @@ library Committee {
         bytes blsKey;
     }
 
+    /// @notice `registry.currentCommittee()`, without the cost of decoding: every report pays for this call.
+    function current(address registry) internal view returns (uint64 setEpoch, address header) {
+        bytes4 selector = IOracleRegistry.currentCommittee.selector;
+        bool ok;
+        assembly ("memory-safe") {
+            mstore(0, selector)
+            ok := staticcall(gas(), registry, 0, 4, 0, 64)
+            ok := and(ok, gt(returndatasize(), 63))
+            setEpoch := mload(0)
+            header := mload(32)
+        }
+        if (!ok) revert RegistryCallFailed();
+    }
+
     /// @notice What the last chunk says about the whole set up to its end.
-    function totals(address header) internal view returns (Totals memory t) {
-        bytes memory aggregate = new bytes(Bls12381.G2_LENGTH);
+    function totals(address header) internal view returns (bytes memory aggregate, uint256 weight, uint256 members) {
         uint256 word;
         assembly ("memory-safe") {
-            extcodecopy(header, add(aggregate, 0x20), AGGREGATE_AT, 256)
-            extcodecopy(header, 0, WEIGHT_AT, 32)
-            word := mload(0)
+            // One read: the counts land where the length of `aggregate` belongs.
+            aggregate := mload(0x40)
+            extcodecopy(header, aggregate, 0, 288)
+            word := mload(aggregate)
+            mstore(aggregate, 256)
+            mstore(0x40, add(aggregate, 288))
         }
-        t.aggregate = aggregate;
-        t.weight = word >> 224;
-        t.members = (word >> 208) & 0xffff;
+        weight = (word >> 216) & type(uint32).max;
+        members = (word >> 200) & type(uint16).max;
     }
 
     /// @notice The summed key and weight of the members in `signers`, bit `i` being member `i`.
     /// @dev Subtracts the absent from the stored aggregate: at most a third of them by weight. The result may be infinity when
     /// members chose keys that cancel; a verifier refuses it.
-    function signersKey(address header, uint256 signers) internal view returns (bytes memory key, uint256 signedWeight, uint256 totalWeight) {
-        Totals memory t = totals(header);
-        uint256 all = type(uint256).max >> (256 - t.members);
-        if (signers == 0 || signers & ~all != 0) revert InvalidSigners(signers, t.members);
+    function signersKey(address header, uint256 signers)
+        internal
+        view
+        returns (bytes memory key, uint256 signedWeight, uint256 totalWeight)
+    {
+        uint256 members;
+        (key, totalWeight, members) = totals(header);
+        uint256 all = type(uint256).max >> (256 - members);
+        if (signers == 0 || signers & ~all != 0) revert InvalidSigners(signers, members);
 
-        key = t.aggregate;
-        totalWeight = t.weight;
-        signedWeight = t.weight;
+        signedWeight = totalWeight;
         uint256 absent = signers ^ all;
         if (absent == 0) return (key, signedWeight, totalWeight);
 
@@ -71,7 +83,7 @@ library Committee {
         bytes memory one = new bytes(Bls12381.G2_LENGTH);
         address chunk;
         for (uint256 i = 0; absent != 0; ++i) {
-            if (i % CHUNK == 0) chunk = chunkOf(header, i / CHUNK, t.members);
+            if (i % CHUNK == 0) chunk = chunkOf(header, i / CHUNK, members);
             if (absent & 1 == 1) {
                 (, uint16 weight) = readRecord(chunk, i % CHUNK, one);
                 signedWeight -= weight;
@@ -85,7 +97,7 @@ library Committee {
 
     /// @notice Every member, in order. For readers; walks the whole set.
     function read(address header) internal view returns (Member[] memory members) {
-        uint256 count = totals(header).members;
+        (,, uint256 count) = totals(header);
         members = new Member[](count);
         for (uint256 i = 0; i < count; ++i) {
             bytes memory key = new bytes(Bls12381.G2_LENGTH);
@@ -94,15 +106,33 @@ library Committee {
         }
     }
 
-    /// @notice Writes one chunk. `sums` already includes `records`.
-    function writeChunk(Totals memory sums, address[2] memory earlier, bytes memory records) internal returns (address) {
-        return writeBlob(
-            abi.encodePacked(sums.aggregate, uint32(sums.weight), uint16(sums.members), earlier[0], earlier[1], records)
-        );
+    /// @notice Writes one chunk. The sums already include its `records`.
+    function writeChunk(bytes memory aggregate, uint256 weight, uint256 members, address[2] memory earlier, bytes memory records)
+        internal
+        returns (address)
+    {
+        return writeBlob(abi.encodePacked(uint32(weight), uint16(members), bytes25(0), aggregate, earlier[0], earlier[1], records));
     }
 
-    function record(uint64 oracleId, uint16 weight, bytes memory packedKey) internal pure returns (bytes memory) {
-        return abi.encodePacked(oracleId, weight, packedKey);
+    /// @notice Room for the records of one chunk, none written yet.
+    function emptyRecords() internal pure returns (bytes memory records) {
+        records = new bytes(CHUNK * RECORD);
+        assembly ("memory-safe") {
+            mstore(records, 0)
+        }
+    }
+
+    /// @notice Writes one more record into `emptyRecords`; the caller counts to CHUNK.
+    function append(bytes memory records, uint64 oracleId, uint16 weight, bytes memory key) internal pure {
+        assembly ("memory-safe") {
+            let end := add(add(records, 0x20), mload(records))
+            mstore(end, or(shl(192, oracleId), shl(176, weight)))
+            mcopy(add(end, 10), add(key, 0x30), 48)
+            mcopy(add(end, 58), add(key, 0x70), 48)
+            mcopy(add(end, 106), add(key, 0xb0), 48)
+            mcopy(add(end, 154), add(key, 0xf0), 48)
+            mstore(records, add(mload(records), RECORD))
+        }
     }
 
     /// @notice Stores bytes as code, behind a STOP so that nobody can run them.

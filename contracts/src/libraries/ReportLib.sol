@@ -22,8 +22,19 @@ library ReportLib {
     }
 
     /// @notice What the committee signs. Bound to this chain, this contract, the epoch and the view.
-    function message(Report calldata report, bytes32 digest_) internal view returns (bytes32) {
-        return keccak256(abi.encode(REPORT_TAG, block.chainid, address(this), report.epoch, report.view_, digest_));
+    function message(Report calldata report, bytes32 digest_) internal view returns (bytes32 hash) {
+        bytes32 tag = REPORT_TAG;
+        (uint256 epoch, uint256 view_) = (report.epoch, report.view_);
+        assembly ("memory-safe") {
+            let buffer := mload(0x40)
+            mstore(buffer, tag)
+            mstore(add(buffer, 32), chainid())
+            mstore(add(buffer, 64), address())
+            mstore(add(buffer, 96), epoch)
+            mstore(add(buffer, 128), view_)
+            mstore(add(buffer, 160), digest_)
+            hash := keccak256(buffer, 192)
+        }
     }
 
     /// @notice A leaf of `rewardRoot`, hashed twice so that no inner node can pass for one.

@@ -117,9 +117,7 @@ abstract contract Fixture is Test {
     }
 
     function messageOf(Report memory r) internal view returns (bytes32) {
-        return keccak256(
-            abi.encode(keccak256("assay.report.v1"), block.chainid, address(settlement), r.epoch, r.view_, digestOf(r))
-        );
+        return keccak256(abi.encode(keccak256("assay.report.v1"), block.chainid, address(settlement), r.epoch, r.view_, digestOf(r)));
     }
 
     /// The aggregate of the oracles in the bitmap.

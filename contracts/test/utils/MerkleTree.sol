@@ -19,7 +19,9 @@ library MerkleTree {
         uint256 at_ = tree.length - 1;
         while (tree[at_] != leaf) --at_;
         uint256 depth;
-        for (uint256 i = at_; i > 0; i = (i - 1) / 2) ++depth;
+        for (uint256 i = at_; i > 0; i = (i - 1) / 2) {
+            ++depth;
+        }
         path = new bytes32[](depth);
         for (uint256 k = 0; k < depth; ++k) {
             path[k] = tree[at_ % 2 == 1 ? at_ + 1 : at_ - 1];
@@ -35,7 +37,9 @@ library MerkleTree {
         for (uint256 i = 1; i < values.length; ++i) {
             bytes32 value = values[i];
             uint256 j = i;
-            for (; j > 0 && values[j - 1] > value; --j) values[j] = values[j - 1];
+            for (; j > 0 && values[j - 1] > value; --j) {
+                values[j] = values[j - 1];
+            }
             values[j] = value;
         }
     }

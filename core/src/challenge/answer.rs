@@ -69,27 +69,20 @@ pub enum AnswerError {
     Claims,
 }
 
-/// The word of one sample in an answer's digest: `keccak(keccak(chunk) ‖ siblings)`.
-///
-/// The chunk is hashed by itself, so that nobody can move the border between chunk and siblings and pass a right answer off as a wrong one.
-pub(crate) fn slice_word(slice: &Slice) -> Hash32 {
-    keccak([keccak([&slice.chunk]).as_bytes(), slice.siblings.as_flattened()])
-}
-
 impl Answer {
     /// The digest a provider signs: one word a sample, zero for "missing".
     pub fn digest(&self) -> Hash32 {
         match self {
             Self::Echo(echo) => keccak([echo]),
             Self::Block(None) => Words::new().with(&Hash32::ZERO).with(&Hash32::ZERO).keccak(),
-            Self::Block(Some(answer)) => Words::new().with(&Hash32(answer.mac)).with(&slice_word(&answer.slice)).keccak(),
+            Self::Block(Some(answer)) => Words::new().with(&Hash32(answer.mac)).with(&answer.slice.digest()).keccak(),
             Self::Storage(samples) => digest_of_samples(&Self::sample_words(samples)),
         }
     }
 
     /// The words whose hash a storage answer's digest is.
     pub fn sample_words(samples: &[Option<Slice>]) -> Vec<Hash32> {
-        samples.iter().map(|sample| sample.as_ref().map_or(Hash32::ZERO, slice_word)).collect()
+        samples.iter().map(|sample| sample.as_ref().map_or(Hash32::ZERO, Slice::digest)).collect()
     }
 
     /// Checks the answer against the challenge and the frozen claim set.

@@ -7,7 +7,7 @@ mod answer;
 pub mod schedule;
 mod stream;
 
-pub(crate) use answer::{digest_of_samples as answer_digest_of, holds_in_replica, slice_word};
+pub(crate) use answer::{digest_of_samples as answer_digest_of, holds_in_replica};
 pub use answer::{Answer, AnswerError, BlockAnswer, Checked, MissingSamples, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf};
 pub use stream::Stream;
 

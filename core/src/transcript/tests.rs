@@ -6,7 +6,7 @@ use crate::claim::{Claim, ClaimProof};
 use crate::observation::{Fact, FactError, Fault, Observation, ProviderKeys};
 use crate::params::{Class, Params};
 use crate::replica::{BLOCK_BYTES, blocks_for};
-use crate::slice::{self, Node, OutboardBuilder};
+use crate::slice::{self, Node, OutboardBuilder, Slice};
 
 const EPOCH: u64 = 4;
 const SLOT: u32 = 2;
@@ -195,15 +195,17 @@ fn a_strangers_signature_is_silence() {
     assert_eq!(world.judge(&challenge, &answer, None), Outcome::Silent);
 }
 
-// Defence: `has_whole_chunks` in `judge`; without it this turns red.
 #[test]
-fn a_slice_of_another_length_is_silence() {
+fn a_slice_of_another_length_is_invalid_and_a_fact() {
     let world = World::new();
     let short = world.audited(world.challenge(Kind::Storage), |slices| {
         slices[0].as_mut().unwrap().chunk.pop();
+        re_split(slices[1].as_mut().unwrap());
     });
-    assert_eq!(short.outcome, Outcome::Silent);
-    assert!(facts_of(&[short], &world.claims, 4).is_empty());
+    assert_eq!(short.outcome, Outcome::Checked(Checked { valid: 28, invalid: vec![0, 1], missing: vec![] }));
+    for fact in facts_of(&[short], &world.claims, 4) {
+        assert_eq!(world.verify(&fact), Ok(Fault::StorageInvalid));
+    }
 }
 
 #[test]
@@ -481,13 +483,13 @@ fn tampered_slice_in_an_honest_answer() {
     assert_eq!(world.verify(&fact), Err(FactError::Slice));
 }
 
-/// Moves the border between chunk and siblings: the signed hash over both stays the same.
+/// Moves the border between chunk and siblings.
 fn re_split(slice: &mut Slice) {
     let first = slice.siblings.remove(0);
     slice.chunk.extend_from_slice(&first);
 }
 
-// Defence: the chunk's length must be pinned in `Fact::verify`, because a word hashes `chunk ‖ siblings`; without it this turns red.
+// Defence: `Slice::digest` hashes the chunk by itself; a hash over `chunk ‖ siblings` makes a fact of an honest sample, and this red.
 #[test]
 fn tampered_slice_with_the_border_moved() {
     let world = World::new();

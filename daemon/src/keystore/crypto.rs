@@ -77,13 +77,7 @@ pub(super) struct Sealed {
     pub check: HexBytes,
 }
 
-pub(super) fn seal(
-    path: &Path,
-    kdf: Kdf,
-    password: &[u8],
-    secret: &[u8; 32],
-    check: Check,
-) -> Result<Sealed, KeystoreError> {
+pub(super) fn seal(path: &Path, kdf: Kdf, password: &[u8], secret: &[u8; 32], check: Check) -> Result<Sealed, KeystoreError> {
     let mut salt = vec![0; 32];
     let mut iv = [0; 16];
     fill_random(path, &mut salt)?;
@@ -102,8 +96,7 @@ pub(super) fn seal(
 
 impl Sealed {
     pub fn open(&self, path: &Path, password: &[u8], check: Check) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
-        let iv: [u8; 16] =
-            self.iv.0.as_slice().try_into().map_err(|_| KeystoreError::unsupported(path, "an IV of other than 16 bytes"))?;
+        let iv: [u8; 16] = self.iv.0.as_slice().try_into().map_err(|_| KeystoreError::unsupported(path, "an IV of other than 16 bytes"))?;
         let mut secret: Zeroizing<[u8; 32]> = Zeroizing::new(
             self.ciphertext.0.as_slice().try_into().map_err(|_| KeystoreError::unsupported(path, "a secret of other than 32 bytes"))?,
         );
@@ -139,8 +132,7 @@ fn derive(path: &Path, kdf: &KdfParams, password: &[u8]) -> Result<Zeroizing<[u8
                 .ok()
                 .and_then(|log_n| scrypt::Params::new(log_n, *r, *p, 32).ok())
                 .ok_or_else(|| KeystoreError::unsupported(path, format!("scrypt with n = {n}, r = {r}, p = {p}")))?;
-            scrypt::scrypt(password, &salt.0, &params, &mut *derived)
-                .map_err(|error| KeystoreError::unsupported(path, error))?;
+            scrypt::scrypt(password, &salt.0, &params, &mut *derived).map_err(|error| KeystoreError::unsupported(path, error))?;
         }
         KdfParams::Pbkdf2 { dklen, c, prf, salt } => {
             check_common(path, *dklen, salt)?;

@@ -73,8 +73,7 @@ impl Keystore {
     }
 
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, KeystoreError> {
-        let value: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|error| KeystoreError::not_a_keystore(path, error))?;
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| KeystoreError::not_a_keystore(path, error))?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);
         if let Some(version) = version.filter(|version| *version != 4) {
             return Err(KeystoreError::WrongFile {

@@ -89,11 +89,7 @@ impl KeystoreError {
     }
 
     pub(super) fn not_a_key(path: &Path, curve: &str) -> Self {
-        Self::WrongFile {
-            path: path.to_owned(),
-            found: "a secret outside the group".into(),
-            wanted: format!("a {curve} key"),
-        }
+        Self::WrongFile { path: path.to_owned(), found: "a secret outside the group".into(), wanted: format!("a {curve} key") }
     }
 
     pub(super) fn unsupported(path: &Path, what: impl ToString) -> Self {

@@ -11,12 +11,10 @@ const MAX_KEYSTORE_BYTES: u64 = 64 * 1024;
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeystoreError> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_KEYSTORE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => KeystoreError::NotFound(path.to_owned()),
-            _ => KeystoreError::Read { path: path.to_owned(), source },
-        })?;
+    File::open(path).and_then(|file| file.take(MAX_KEYSTORE_BYTES + 1).read_to_end(&mut bytes)).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => KeystoreError::NotFound(path.to_owned()),
+        _ => KeystoreError::Read { path: path.to_owned(), source },
+    })?;
     if bytes.len() as u64 > MAX_KEYSTORE_BYTES {
         return Err(KeystoreError::TooBig { path: path.to_owned(), limit: MAX_KEYSTORE_BYTES });
     }

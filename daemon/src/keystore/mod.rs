@@ -55,8 +55,7 @@ pub fn load_secp(path: &Path, password: &Password) -> Result<secp::SecretKey, Ke
 
 /// Makes a new secp256k1 key and stores it at `path`, which must not exist.
 pub fn create_secp(path: &Path, password: &Password, kdf: Kdf) -> Result<secp::SecretKey, KeystoreError> {
-    let key =
-        secp::SecretKey::from_bytes(&*random(path)?).map_err(|_| KeystoreError::not_a_key(path, "secp256k1"))?;
+    let key = secp::SecretKey::from_bytes(&*random(path)?).map_err(|_| KeystoreError::not_a_key(path, "secp256k1"))?;
     store_secp(path, &key, password, kdf)?;
     Ok(key)
 }

@@ -1,0 +1,51 @@
+# The only entry point. `make` lists the targets.
+
+CARGO ?= cargo
+DATA ?=
+KEEP ?=
+
+.PHONY: help demo test lint fmt bench contracts bindings tools build deny clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: build ## the main job, end to end, on a local chain (DATA=some/dir for your own files, KEEP=1 to leave it running)
+	@KEEP=$(KEEP) target/release/assay-devnet demo $(if $(DATA),--data "$(DATA)")
+
+test: build contracts ## every test: Rust, Solidity, real processes on a real chain
+	$(CARGO) test --release --workspace --locked
+	npm run --silent contracts:test
+	npm run --silent contracts:check
+
+lint: tools ## formatting and lints, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	npm run --silent contracts:fmt
+
+fmt: tools ## format everything
+	$(CARGO) fmt --all
+	npm run --silent contracts:fmt-write
+
+bench: build ## measure, and write target/bench/results.json
+	$(CARGO) bench --profile release --package assay-tests --locked
+
+contracts: tools ## compile the contracts
+	npm run --silent contracts:build
+
+bindings: contracts ## write the committed ABI and bytecode anew
+	npm run --silent contracts:export
+
+deny: ## licences, sources and advisories of all dependencies (needs cargo-deny)
+	$(CARGO) deny --locked check
+
+build: tools ## build every binary
+	$(CARGO) build --release --workspace --locked
+
+tools: node_modules/.stamp ## fetch the pinned tools
+
+node_modules/.stamp: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+clean: ## remove everything built
+	rm -rf target node_modules contracts/out contracts/cache

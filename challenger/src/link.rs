@@ -1,0 +1,182 @@
+//! One provider's connection: bounded in bytes and time, reconnecting by itself.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS};
+use assay_proto::convert::ConvertError;
+use assay_proto::provider::v1 as wire;
+use assay_proto::provider::v1::provider_client::ProviderClient;
+use serde::Deserialize;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::endpoint::{EndpointError, ProviderEndpoint};
+
+/// Exchanges before anything is timed: connection setup, caches and code paths are warm after them.
+pub const WARM_UP_EXCHANGES: usize = 5;
+/// The largest reply that is read. A storage answer for an exabyte has 30 · (1,024 + 50 · 32) bytes.
+pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
+/// Claims of one page.
+const PAGE: u32 = 1_000;
+/// The largest header list that is read.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How providers are connected to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkConfig {
+    /// Connect to loopback, private and link-local addresses too. For development networks only.
+    pub allow_private: bool,
+    /// Resolving and connecting take at most this long.
+    pub connect_timeout_ms: u64,
+    /// A call that is not timed (description, one page of claims, a seal) takes at most this long.
+    pub call_timeout_ms: u64,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self { allow_private: false, connect_timeout_ms: 2_000, call_timeout_ms: 5_000 }
+    }
+}
+
+/// Why a provider's claims or description were not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The endpoint is not connected to.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The address cannot be connected to as it is.
+    #[error("the connection cannot be set up")]
+    Transport(#[from] tonic::transport::Error),
+    /// The call failed; the code is the provider's or the transport's.
+    #[error("the provider refused or failed: {0:?}")]
+    Call(tonic::Code),
+    /// No reply in time.
+    #[error("the provider did not reply in time")]
+    Timeout,
+    /// A reply that cannot be parsed.
+    #[error(transparent)]
+    Malformed(#[from] ConvertError),
+    /// A claim or the set is inconsistent.
+    #[error(transparent)]
+    Claims(#[from] ClaimError),
+    /// More claims in total than can be.
+    #[error("{count} claims of {blocks} blocks cannot be")]
+    Count {
+        /// Claims registered.
+        count: u64,
+        /// Blocks registered.
+        blocks: u64,
+    },
+    /// A page that is empty, or longer than asked for.
+    #[error("a page of claims is empty or longer than asked for")]
+    Page,
+    /// The claims are not the registered ones.
+    #[error("the served claims do not lead to the registered root")]
+    WrongRoot,
+}
+
+/// A connection to one provider. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Link {
+    client: ProviderClient<Channel>,
+    address: SocketAddr,
+    call_timeout: Duration,
+}
+
+impl Link {
+    /// Vets the endpoint and prepares a connection to the address found; it is made at the first call and made anew when it breaks.
+    /// Must be called on the runtime that probes.
+    pub async fn open(endpoint: &str, config: &LinkConfig) -> Result<Self, LinkError> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        let address = ProviderEndpoint::parse(endpoint)?.resolve(config.allow_private, connect_timeout).await?;
+        let channel = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .connect_lazy();
+        let client = ProviderClient::new(channel).max_decoding_message_size(MAX_REPLY_BYTES);
+        Ok(Self { client, address, call_timeout: Duration::from_millis(config.call_timeout_ms) })
+    }
+
+    /// The address that was vetted and is connected to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes [`WARM_UP_EXCHANGES`] exchanges whose times nobody looks at; returns how many were answered. Stops at the first failure.
+    pub async fn warm_up(&self) -> usize {
+        for answered in 0..WARM_UP_EXCHANGES {
+            if self.describe().await.is_err() {
+                return answered;
+            }
+        }
+        WARM_UP_EXCHANGES
+    }
+
+    /// What the provider says of itself, unchecked.
+    pub async fn describe(&self) -> Result<wire::DescribeReply, LinkError> {
+        let mut client = self.client.clone();
+        self.bounded(client.describe(wire::DescribeRequest {})).await
+    }
+
+    /// The claim set number `sequence`, which the chain registers with this root and count. Every claim is consistent, and
+    /// together they lead to the root.
+    pub async fn claims(&self, sequence: u64, root: ClaimRoot, count: u64) -> Result<ClaimSet, LinkError> {
+        let possible = count <= MAX_CLAIMS as u64 && count <= root.blocks;
+        let total = usize::try_from(count).ok().filter(|_| possible).ok_or(LinkError::Count { count, blocks: root.blocks })?;
+        let mut claims = Vec::new();
+        while claims.len() < total {
+            let page = self.claims_page(sequence, claims.len() as u64).await?;
+            if page.is_empty() || page.len() > (total - claims.len()).min(PAGE as usize) {
+                return Err(LinkError::Page);
+            }
+            claims.extend(page);
+        }
+        // A million claims take seconds to hash: not on a thread that probes.
+        let set = tokio::task::spawn_blocking(move || ClaimSet::new(claims)).await.map_err(|_| LinkError::WrongRoot)??;
+        match set.root() == root {
+            true => Ok(set),
+            false => Err(LinkError::WrongRoot),
+        }
+    }
+
+    async fn claims_page(&self, sequence: u64, offset: u64) -> Result<Vec<Claim>, LinkError> {
+        let mut client = self.client.clone();
+        let reply = self.bounded(client.claims(wire::ClaimsRequest { sequence, offset, limit: PAGE })).await?;
+        reply.claims.into_iter().map(|claim| Ok(claim.parse()?.0)).collect()
+    }
+
+    /// One challenge. The caller bounds the time.
+    pub(crate) async fn challenge(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, tonic::Status> {
+        self.client.clone().challenge(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn seal(&self, request: wire::SealRequest) -> Result<wire::SealReply, LinkError> {
+        let mut client = self.client.clone();
+        self.bounded(client.seal(request)).await
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>) -> Result<T, LinkError> {
+        let reply = tokio::time::timeout(self.call_timeout, call).await.map_err(|_| LinkError::Timeout)?;
+        // The message is the provider's text: only the code goes on.
+        reply.map(tonic::Response::into_inner).map_err(|status| LinkError::Call(status.code()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_config_refuses_unknown_keys_and_private_addresses_by_default() {
+        let config: LinkConfig = toml::from_str("connect_timeout_ms = 7").unwrap();
+        assert!(!config.allow_private && config.connect_timeout_ms == 7);
+        assert!(toml::from_str::<LinkConfig>("allow_privat = true").is_err());
+    }
+}

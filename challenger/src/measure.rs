@@ -1,0 +1,325 @@
+//! One slot of one provider: every probe of the schedule at its time, whatever became of the others (open loop).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_core::bls;
+use assay_core::challenge::schedule::{PairSecret, Scheduled};
+use assay_core::challenge::{Answer, Challenge, Kind};
+use assay_core::claim::{ClaimRoot, ClaimSet};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, Instance, OracleId, ProviderId};
+use assay_core::params::Params;
+use assay_core::secp::Signature65;
+use assay_core::transcript::{Attempt, Fate, OracleFault, Outcome, Transcript, is_asked, judge};
+use assay_proto::provider::v1::{ChallengeReply, ChallengeRequest};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Anchor, micros};
+use crate::link::Link;
+use crate::watchdog::Watchdog;
+
+/// Most probes of one provider under way at once. Far above what a schedule and its timeouts can bring about, so that no provider can
+/// void probes by being slow.
+pub const MAX_IN_FLIGHT: usize = 1_024;
+
+/// Who is measured, as the chain says at the epoch's reference block.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Registration id.
+    pub id: ProviderId,
+    /// Its service class.
+    pub class_id: u16,
+    /// Its claim set.
+    pub claims: ClaimRoot,
+    /// Whose signature its storage answers and seals carry.
+    pub receipt_key: Address,
+}
+
+/// Everything that one slot of one provider needs.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Chain and settlement contract.
+    pub instance: Instance,
+    /// The protocol's parameters.
+    pub params: Arc<Params>,
+    /// Epoch.
+    pub epoch: u64,
+    /// Slot within the epoch.
+    pub slot: u32,
+    /// When the slot starts, in unix milliseconds.
+    pub slot_start_unix_ms: u64,
+    /// Who measures.
+    pub oracle: OracleId,
+    /// Who is measured.
+    pub provider: Target,
+    /// The provider's claims; `None` when it does not serve them. Stored chunks are asked for all the same, and go down as silent.
+    pub claims: Option<Arc<ClaimSet>>,
+    /// The oracle's VRF of the slot.
+    pub vrf: bls::Signature,
+}
+
+impl Assignment {
+    /// The challenges of the slot with their times. Of a provider without claims no stored chunk is asked for.
+    pub fn challenges(&self) -> Vec<(Scheduled, Challenge)> {
+        let pair = PairSecret::new(&self.vrf, self.provider.id);
+        let schedule = pair.schedule(&self.params).into_iter();
+        schedule
+            .filter(|scheduled| is_asked(scheduled.kind, self.provider.claims.blocks))
+            .map(|scheduled| (scheduled, self.challenge(&pair, &scheduled)))
+            .collect()
+    }
+
+    fn challenge(&self, pair: &PairSecret, scheduled: &Scheduled) -> Challenge {
+        Challenge {
+            instance: self.instance,
+            epoch: self.epoch,
+            slot: self.slot,
+            oracle: self.oracle,
+            provider: self.provider.id,
+            kind: scheduled.kind,
+            index: scheduled.index,
+            class_id: self.provider.class_id,
+            claim_root: self.provider.claims.hash,
+            claim_blocks: self.provider.claims.blocks,
+            child: pair.child(scheduled.index),
+        }
+    }
+}
+
+/// What a slot leaves behind besides its transcripts.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SlotReport {
+    /// Transcripts that were handed over.
+    pub transcripts: usize,
+    /// What the provider is to seal: (challenge digest, answer digest).
+    pub unsigned: Vec<(Hash32, Hash32)>,
+    /// The slot was cancelled: probes not yet ended have no transcript.
+    pub cancelled: bool,
+}
+
+/// Measures one slot and hands over a transcript for every probe, as each ends, in no order.
+///
+/// Call it before the slot starts: probes whose time has passed are lost to slip. It returns when the last probe has ended, some seconds
+/// after the slot, so slots overlap; or at once when cancelled. A sink that nobody reads any more is no error. It never panics, and
+/// nothing that a provider does lengthens it beyond the timeouts.
+pub async fn run_slot(
+    assignment: Assignment,
+    link: &Link,
+    watchdog: &Watchdog,
+    sink: mpsc::Sender<Transcript>,
+    cancel: CancellationToken,
+) -> SlotReport {
+    let assignment = Arc::new(assignment);
+    let anchor = Anchor::now();
+    let mut slot = Slot { probes: JoinSet::new(), report: SlotReport::default() };
+    for (scheduled, challenge) in assignment.challenges() {
+        let unix = Duration::from_millis(assignment.slot_start_unix_ms).saturating_add(Duration::from_micros(scheduled.at_us));
+        let due = anchor.instant_of(unix);
+        if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
+            return slot.cancelled();
+        }
+        slot.collect_finished();
+        let probe = Probe {
+            assignment: assignment.clone(),
+            link: link.clone(),
+            watchdog: watchdog.clone(),
+            challenge,
+            scheduled_at_us: scheduled.at_us,
+            due,
+        };
+        slot.start(probe, sink.clone());
+    }
+    drop(sink);
+    match cancel.run_until_cancelled(slot.collect_all()).await {
+        Some(()) => slot.report,
+        None => slot.cancelled(),
+    }
+}
+
+/// (challenge digest, answer digest) of an answer that is to be sealed.
+type Unsigned = Option<(Hash32, Hash32)>;
+
+struct Slot {
+    probes: JoinSet<Unsigned>,
+    report: SlotReport,
+}
+
+impl Slot {
+    fn start(&mut self, probe: Probe, sink: mpsc::Sender<Transcript>) {
+        let congested = self.probes.len() >= MAX_IN_FLIGHT;
+        self.probes.spawn(async move {
+            let transcript = match congested {
+                true => probe.lost(Duration::ZERO, OracleFault::Congested),
+                false => probe.run().await,
+            };
+            let unsigned = transcript.unsigned_answer();
+            let _ = sink.send(transcript).await;
+            unsigned
+        });
+    }
+
+    fn note(&mut self, unsigned: Unsigned) {
+        self.report.transcripts += 1;
+        self.report.unsigned.extend(unsigned);
+    }
+
+    fn collect_finished(&mut self) {
+        while let Some(finished) = self.probes.try_join_next() {
+            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        }
+    }
+
+    async fn collect_all(&mut self) {
+        while let Some(finished) = self.probes.join_next().await {
+            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        }
+    }
+
+    fn cancelled(mut self) -> SlotReport {
+        self.collect_finished();
+        self.report.cancelled = true;
+        self.report
+    }
+}
+
+struct Probe {
+    assignment: Arc<Assignment>,
+    link: Link,
+    watchdog: Watchdog,
+    challenge: Challenge,
+    scheduled_at_us: u64,
+    due: Instant,
+}
+
+/// One request and what came of it.
+struct Exchange {
+    attempt: usize,
+    rtt: Duration,
+    /// `None` without a reply in time, whatever the transport said.
+    reply: Option<ChallengeReply>,
+}
+
+/// A reply that was parsed and judged.
+struct Judged {
+    outcome: Outcome,
+    rtt_us: Option<u64>,
+    answer: Option<Answer>,
+    signature: Option<Signature65>,
+}
+
+impl Judged {
+    fn silent() -> Self {
+        Self { outcome: Outcome::Silent, rtt_us: None, answer: None, signature: None }
+    }
+}
+
+impl Probe {
+    async fn run(self) -> Transcript {
+        let sent = Instant::now();
+        let slip = sent.saturating_duration_since(self.due);
+        if slip > Duration::from_millis(self.assignment.params.probing.send_slip_ms) {
+            return self.lost(slip, OracleFault::SendSlip);
+        }
+        let (exchange, attempts) = match self.challenge.kind {
+            Kind::Availability => self.ask_with_retries(sent).await,
+            Kind::LatencyEcho | Kind::LatencyBlock | Kind::Storage => (self.ask(0, sent).await, Vec::new()),
+        };
+        // Whether the oracle stood still is decided before anybody looks at the target's result, so that it cannot depend on it.
+        if self.watchdog.stalled_between(sent.into_std(), Instant::now().into_std()) {
+            return self.lost(slip, OracleFault::Stall);
+        }
+        let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
+        Transcript {
+            challenge: self.challenge,
+            scheduled_at_us: self.scheduled_at_us,
+            slip_us: micros(slip),
+            rtt_us,
+            attempts,
+            outcome,
+            answer,
+            signature,
+        }
+    }
+
+    /// A transcript of the oracle's own loss. The answer, if there was one, is not kept.
+    fn lost(self, slip: Duration, fault: OracleFault) -> Transcript {
+        Transcript {
+            challenge: self.challenge,
+            scheduled_at_us: self.scheduled_at_us,
+            slip_us: micros(slip),
+            rtt_us: None,
+            attempts: Vec::new(),
+            outcome: Outcome::OracleError(fault),
+            answer: None,
+            signature: None,
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let probing = &self.assignment.params.probing;
+        Duration::from_millis(match self.challenge.kind {
+            Kind::Storage => probing.storage_timeout_ms,
+            Kind::Availability | Kind::LatencyEcho | Kind::LatencyBlock => probing.answer_timeout_ms,
+        })
+    }
+
+    async fn ask(&self, attempt: usize, sent: Instant) -> Exchange {
+        let timeout = self.timeout();
+        let call = self.link.challenge(ChallengeRequest::from(&self.challenge));
+        let reply = timeout_at(sent + timeout, call).await;
+        let rtt = sent.elapsed();
+        let reply = reply.ok().and_then(Result::ok).filter(|_| rtt <= timeout);
+        Exchange { attempt, rtt, reply }
+    }
+
+    /// Asks again at the retry times until an answer is right: that far, and no further, it looks at results itself. Earlier requests keep their own timeout: a retry does not withdraw them.
+    async fn ask_with_retries(&self, sent: Instant) -> (Exchange, Vec<Attempt>) {
+        let probing = &self.assignment.params.probing;
+        let mut retries = [probing.retry_first_ms, probing.retry_second_ms].map(Duration::from_millis).into_iter().peekable();
+        let mut attempts = vec![Attempt { offset_us: 0, rtt_us: None }];
+        let mut under_way = FuturesUnordered::from_iter([self.ask(0, sent)]);
+        let mut last = None;
+        loop {
+            let next = retries.peek().map(|offset| sent + *offset);
+            tokio::select! {
+                biased;
+                Some(exchange) = under_way.next() => {
+                    let judged = self.judge(&exchange);
+                    if let Some(attempt) = attempts.get_mut(exchange.attempt) {
+                        attempt.rtt_us = judged.rtt_us;
+                    }
+                    if judged.outcome.fate() == Fate::Answered {
+                        return (exchange, attempts);
+                    }
+                    // A wrong answer says more than none.
+                    last = last.filter(|last: &Exchange| last.reply.is_some()).or(Some(exchange));
+                }
+                () = sleep_until(next.unwrap_or(sent)), if next.is_some() => {
+                    retries.next();
+                    let now = Instant::now();
+                    under_way.push(self.ask(attempts.len(), now));
+                    attempts.push(Attempt { offset_us: micros(now.saturating_duration_since(sent)), rtt_us: None });
+                }
+                else => return (last.unwrap_or(Exchange { attempt: 0, rtt: Duration::ZERO, reply: None }), attempts),
+            }
+        }
+    }
+
+    fn judge(&self, exchange: &Exchange) -> Judged {
+        let Some(Ok((answer, signature))) = exchange.reply.clone().map(ChallengeReply::parse) else {
+            return Judged::silent();
+        };
+        let Assignment { provider, claims, .. } = &*self.assignment;
+        let outcome = judge(&self.challenge, &answer, signature.as_ref(), &provider.receipt_key, claims.as_deref());
+        match outcome {
+            Outcome::Checked(_) => Judged { outcome, rtt_us: Some(micros(exchange.rtt)), answer: Some(answer), signature },
+            Outcome::Silent | Outcome::OracleError(_) => Judged::silent(),
+        }
+    }
+}

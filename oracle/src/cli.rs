@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use assay_core::ids::{Address, Instance};
+use assay_daemon::config::ConfigError;
+use assay_daemon::keystore::{self, Kdf, KeystoreError, Password};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::app::{self, AppError};
+use crate::config::Config;
+use crate::signer::{Protection, ProtectionError};
+
+/// An Assay oracle node: measures hardware providers, agrees on verdicts and posts them.
+#[derive(Parser)]
+#[command(name = "assay-oracle", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node until SIGINT or SIGTERM.
+    Run {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Create a verdict key (BLS) and a transmitter key (secp256k1); prints their public parts.
+    Keys {
+        /// Where the verdict key's keystore goes; must not exist yet.
+        #[arg(long)]
+        verdict: PathBuf,
+        /// Where the transmitter key's keystore goes; must not exist yet.
+        #[arg(long)]
+        transmitter: PathBuf,
+        /// File with the password for both. Passwords are never arguments.
+        #[arg(long)]
+        password_file: PathBuf,
+        /// How hard a guess at the password is made. pbkdf2 is quick and for devnets only.
+        #[arg(long, value_enum, default_value = "scrypt")]
+        kdf: KdfChoice,
+    },
+    /// Signing protection: what keeps a key from signing two things that contradict each other.
+    #[command(subcommand)]
+    Protection(ProtectionCommand),
+    /// Check a config file and say what it means, without starting anything.
+    Config {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ProtectionCommand {
+    /// Create an empty file for a key that has never signed. For a key that has, import its record instead.
+    Init {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Print the record as JSON.
+    Export {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Merge an exported record; the stricter of both stays.
+    Import {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// The exported JSON.
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KdfChoice {
+    /// Memory-hard, over a second a key.
+    Scrypt,
+    /// Quick, for devnets.
+    Pbkdf2,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The config file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The config file contradicts itself.
+    #[error("{path}: {problem}")]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What contradicts.
+        problem: String,
+    },
+    /// A keystore.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// Signing protection.
+    #[error(transparent)]
+    Protection(#[from] ProtectionError),
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The node.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+/// Runs one command.
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Run { config } => Ok(app::run(load(&config)?).await?),
+        Command::Keys { verdict, transmitter, password_file, kdf } => keys(&verdict, &transmitter, &password_file, kdf),
+        Command::Config { config } => {
+            let config = load(&config)?;
+            println!("oracle {} on chain {}, settlement {}", config.oracle_id, config.chain.chain_id, config.chain.settlement);
+            println!("parameters {} ({:?})", config.params.params().hash(), config.params);
+            Ok(())
+        }
+        Command::Protection(command) => protection(command).await,
+    }
+}
+
+fn load(path: &std::path::Path) -> Result<Config, CliError> {
+    let config: Config = assay_daemon::config::load(path)?;
+    match config.contradiction() {
+        Some(problem) => Err(CliError::Contradiction { path: path.to_path_buf(), problem }),
+        None => Ok(config),
+    }
+}
+
+fn keys(verdict: &std::path::Path, transmitter: &std::path::Path, password_file: &std::path::Path, kdf: KdfChoice) -> Result<(), CliError> {
+    let password = Password::from_file(password_file)?;
+    let kdf = match kdf {
+        KdfChoice::Scrypt => Kdf::Scrypt,
+        KdfChoice::Pbkdf2 => Kdf::Pbkdf2,
+    };
+    let key = keystore::create_bls(verdict, &password, kdf)?;
+    let address: Address = keystore::create_secp(transmitter, &password, kdf)?.address();
+    println!("verdict key      {:?}", key.public_key());
+    println!("transmitter      {address}");
+    println!("Back up both files and the password: a lost verdict key cannot be replaced within its committee set.");
+    Ok(())
+}
+
+async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
+    let (ProtectionCommand::Init { config } | ProtectionCommand::Export { config } | ProtectionCommand::Import { config, .. }) = &command;
+    let config = load(config)?;
+    let password = Password::from_file(&config.keys.password_file)?;
+    let key = keystore::load_bls(&config.keys.verdict, &password)?.public_key();
+    let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
+    match command {
+        ProtectionCommand::Init { .. } => {
+            Protection::create(&config.protection_file, &key, &instance).await?;
+            println!("created {}", config.protection_file.display());
+        }
+        ProtectionCommand::Export { .. } => {
+            println!("{}", Protection::open(&config.protection_file, &key, &instance).await?.export().await?);
+        }
+        ProtectionCommand::Import { file, .. } => {
+            let text = std::fs::read_to_string(&file).map_err(|source| CliError::File { path: file.clone(), source })?;
+            Protection::open(&config.protection_file, &key, &instance).await?.import(&text).await?;
+            println!("merged {}", file.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! The committee's driver: one actor that owns every open epoch's [`Close`].
+//!
+//! An input is on disk before it is applied, and applied before anything it causes is sent. After a restart the stored inputs are
+//! replayed; what they cause is done again, which the signer and the peers make harmless.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_core::epoch::{
+    Close, Effect, Input, MessageError, verify_bit_vote, verify_commit, verify_proposal, verify_signature, verify_wish,
+};
+use assay_core::hash::Hash32;
+use assay_core::ids::OracleId;
+use assay_core::observation::{Commit, Reveal, RevealError, SignedCommit, VerifiedReveal};
+use assay_core::report::{Certificate, CertificateError, Ledger, Outcome};
+use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::now_ms;
+use crate::frame::Frame;
+use crate::peers::{DeliverOutcome, Outgoing, Refusal};
+use crate::signer::{Signer, SignerError};
+use crate::store::{CertifiedEpoch, Store, StoreError};
+
+/// How often time itself is an input.
+const TICK: Duration = Duration::from_millis(50);
+/// Commands waiting for the actor.
+const QUEUE: usize = 1_024;
+/// Epochs kept in memory for peers that ask.
+const KEPT_EPOCHS: usize = 8;
+
+/// Something for the actor to do.
+pub enum Command {
+    /// An epoch begins.
+    Begin(Arc<Frame>, oneshot::Sender<()>),
+    /// Our measurements of an epoch are complete.
+    Observed(Box<VerifiedReveal>, Commit),
+    /// A peer's message.
+    Deliver(Box<Message>, oneshot::Sender<DeliverOutcome>),
+    /// A peer or the API asks for a reveal.
+    Reveal(u64, OracleId, Hash32, oneshot::Sender<Option<Reveal>>),
+    /// The API asks for all reveals of an epoch.
+    Reveals(u64, oneshot::Sender<Vec<(SignedCommit, VerifiedReveal)>>),
+    /// The report that an epoch's must follow is decided.
+    Parent(u64, Box<Ledger>),
+    /// The chain has decided the epoch.
+    Settled(u64),
+    /// Epochs that the chain has not decided, and whether each knows its parent.
+    Open(oneshot::Sender<Vec<(u64, Option<Hash32>)>>),
+    /// A node's summary, for health.
+    Status(oneshot::Sender<Status>),
+}
+
+/// What the actor is busy with.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The newest open epoch.
+    pub epoch: Option<u64>,
+    /// Its view.
+    pub view: u64,
+    /// The newest epoch with a certificate.
+    pub last_certified: Option<u64>,
+}
+
+/// An epoch's certified report, for whoever posts it.
+pub struct Certified {
+    /// The frozen values.
+    pub frame: Arc<Frame>,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Everything under its roots.
+    pub outcome: Outcome,
+    /// In which order members post.
+    pub transmitters: Vec<OracleId>,
+}
+
+/// Why an effect could not be done.
+#[derive(Debug, thiserror::Error)]
+enum DriveError {
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("our own message does not verify: {0}")]
+    Own(#[from] MessageError),
+}
+
+/// A handle on the actor.
+#[derive(Clone)]
+pub struct Committee {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Committee {
+    /// Starts the actor. Certified reports go to `certified`.
+    pub fn start(
+        store: Arc<dyn Store>,
+        signer: Arc<Signer>,
+        outgoing: Outgoing,
+        certified: mpsc::Sender<Certified>,
+        cancel: CancellationToken,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let actor = Actor { store, signer, outgoing, certified, running: BTreeMap::new() };
+        (Self { commands }, tokio::spawn(actor.run(queue, cancel)))
+    }
+
+    /// Hands over a command; `false` when the actor has stopped.
+    pub async fn send(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// Asks the actor; `None` when it has stopped.
+    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+struct Running {
+    frame: Arc<Frame>,
+    close: Close,
+    commits: BTreeMap<(OracleId, Hash32), SignedCommit>,
+    parent: Option<Hash32>,
+}
+
+struct Actor {
+    store: Arc<dyn Store>,
+    signer: Arc<Signer>,
+    outgoing: Outgoing,
+    certified: mpsc::Sender<Certified>,
+    running: BTreeMap<u64, Running>,
+}
+
+impl Actor {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>, cancel: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = tick.tick() => {
+                    let open: Vec<u64> = self.running.iter().filter(|(_, r)| !r.close.is_settled()).map(|(epoch, _)| *epoch).collect();
+                    for epoch in open {
+                        self.apply(epoch, now_ms(), Input::Tick).await;
+                    }
+                }
+                command = queue.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Begin(frame, done) => {
+                self.begin(frame).await;
+                // A caller that gave up waiting is no error, here and below.
+                let _ = done.send(());
+            }
+            Command::Observed(reveal, commit) => self.observed(*reveal, commit).await,
+            Command::Deliver(message, reply) => {
+                let outcome = self.deliver(*message).await;
+                let _ = reply.send(outcome);
+            }
+            Command::Reveal(epoch, oracle, digest, reply) => {
+                let reveal = self.running.get(&epoch).and_then(|running| running.close.reveal(oracle, &digest));
+                let _ = reply.send(reveal.map(|verified| verified.reveal.clone()));
+            }
+            Command::Reveals(epoch, reply) => {
+                let _ = reply.send(self.running.get(&epoch).map(Running::reveals).unwrap_or_default());
+            }
+            Command::Parent(epoch, ledger) => {
+                if let Some(running) = self.running.get_mut(&epoch) {
+                    running.parent = Some(ledger.digest);
+                    self.apply(epoch, now_ms(), Input::Parent(ledger)).await;
+                }
+            }
+            Command::Settled(epoch) => self.apply(epoch, now_ms(), Input::Settled).await,
+            Command::Open(reply) => {
+                let open = self.running.iter().filter(|(_, r)| !r.close.is_settled());
+                let _ = reply.send(open.map(|(epoch, running)| (*epoch, running.parent)).collect());
+            }
+            Command::Status(reply) => {
+                let newest = self.running.iter().next_back();
+                let _ = reply.send(Status {
+                    epoch: newest.map(|(epoch, _)| *epoch),
+                    view: newest.map_or(0, |(_, running)| running.close.view()),
+                    last_certified: self.running.iter().rev().find(|(_, r)| r.close.certificate().is_some()).map(|(epoch, _)| *epoch),
+                });
+            }
+        }
+    }
+
+    /// Opens an epoch and replays what is stored of it.
+    async fn begin(&mut self, frame: Arc<Frame>) {
+        let epoch = frame.setting.epoch;
+        if self.running.contains_key(&epoch) {
+            return;
+        }
+        let close = Close::new(frame.setting.clone(), Some(self.signer.oracle()));
+        self.running.insert(epoch, Running { frame, close, commits: BTreeMap::new(), parent: None });
+        match self.store.inputs(epoch).await {
+            Ok(inputs) => {
+                for stored in inputs {
+                    self.replay(epoch, stored.received_ms, &stored.message).await;
+                }
+            }
+            Err(error) => error!(%error, epoch, "stored inputs cannot be read: taking part without them"),
+        }
+        while self.running.len() > KEPT_EPOCHS {
+            self.running.pop_first();
+        }
+    }
+
+    async fn replay(&mut self, epoch: u64, received_ms: u64, bytes: &[u8]) {
+        let input = match LogEntry::decode(bytes) {
+            Ok(LogEntry::Own(reveal, commit)) => self.open_own(epoch, *reveal, commit),
+            Ok(LogEntry::Received(message)) => self.verify(epoch, &message).ok(),
+            Err(error) => {
+                error!(%error, epoch, "a stored input does not parse");
+                None
+            }
+        };
+        if let Some(input) = input {
+            self.apply(epoch, received_ms, input).await;
+        }
+    }
+
+    fn open_own(&self, epoch: u64, reveal: Reveal, commit: Commit) -> Option<Input> {
+        let setting = &self.running.get(&epoch)?.frame.setting;
+        let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
+        let verified = reveal.verify(&commit, &setting.instance, &self.signer.public_key(), &setting.params, keys).ok()?;
+        Some(Input::Observed(Box::new(verified), commit))
+    }
+
+    async fn observed(&mut self, reveal: VerifiedReveal, commit: Commit) {
+        let epoch = commit.epoch;
+        let entry = LogEntry::Own(Box::new(reveal.reveal.clone()), commit).encode();
+        // Only the first set of observations of an epoch is ever committed to: a restart must not measure twice.
+        match self.store.inputs(epoch).await {
+            Ok(inputs) if inputs.iter().any(|stored| matches!(LogEntry::decode(&stored.message), Ok(LogEntry::Own(..)))) => return,
+            Ok(_) => {}
+            Err(error) => return error!(%error, epoch, "observations are lost: the store cannot be read"),
+        }
+        match self.store.append_input(epoch, now_ms(), &entry).await {
+            Ok(_) => self.apply(epoch, now_ms(), Input::Observed(Box::new(reveal), commit)).await,
+            Err(error) => error!(%error, epoch, "observations are lost: they could not be stored"),
+        }
+    }
+
+    async fn deliver(&mut self, message: Message) -> DeliverOutcome {
+        let epoch = message.epoch();
+        if !self.running.contains_key(&epoch) {
+            return DeliverOutcome::Later;
+        }
+        let input = match self.verify(epoch, &message) {
+            Ok(input) => input,
+            Err(refusal) => return DeliverOutcome::Refused(refusal),
+        };
+        let now = now_ms();
+        match self.store.append_input(epoch, now, &LogEntry::Received(message).encode()).await {
+            Ok(true) => {
+                self.apply(epoch, now, input).await;
+                DeliverOutcome::Accepted
+            }
+            Ok(false) => DeliverOutcome::Known,
+            Err(error) => {
+                error!(%error, epoch, "a message could not be stored and is not acknowledged");
+                DeliverOutcome::Later
+            }
+        }
+    }
+
+    /// Checks a message against its epoch's committee.
+    fn verify(&self, epoch: u64, message: &Message) -> Result<Input, Refusal> {
+        let running = self.running.get(&epoch).ok_or_else(|| Refusal::later("the epoch is not open here"))?;
+        let setting = &running.frame.setting;
+        let refused = |error: MessageError| Refusal::from(error);
+        Ok(match message {
+            Message::Commit(signed) => Input::Commit(verify_commit(setting, *signed).map_err(refused)?),
+            Message::Reveal(reveal) => Input::Reveal(Box::new(running.close.open((**reveal).clone()).map_err(|error| match error {
+                // Perhaps its commit is still on the way.
+                RevealError::Mismatch => Refusal::later("no commit with this root is held"),
+                error => Refusal::invalid(error.to_string()),
+            })?)),
+            Message::BitVote(signed) => Input::BitVote(verify_bit_vote(setting, signed.clone()).map_err(refused)?),
+            Message::Proposal(proposal) => {
+                let leader = running.close.leader(proposal.view).ok_or_else(|| Refusal::invalid("the committee is empty".into()))?;
+                Input::Proposal(Box::new(verify_proposal(setting, leader, (**proposal).clone()).map_err(refused)?))
+            }
+            Message::Signature(signed) => Input::Signature(verify_signature(setting, *signed).map_err(refused)?),
+            Message::Wish(wish) => Input::Wish(verify_wish(setting, *wish).map_err(refused)?),
+            Message::Certificate(certificate) => {
+                certificate.verify(setting).map_err(|error: CertificateError| Refusal::invalid(error.to_string()))?;
+                Input::Certificate(certificate.clone())
+            }
+        })
+    }
+
+    /// Steps, and does what follows; our own signatures are inputs of their own.
+    async fn apply(&mut self, epoch: u64, now: u64, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(running) = self.running.get_mut(&epoch) else { return };
+            if let Input::Commit(signed) = &input {
+                let key = (signed.get().commit.oracle, signed.get().commit.digest(&running.frame.setting.instance));
+                running.commits.entry(key).or_insert(*signed.get());
+            }
+            for effect in running.close.step(now, input) {
+                match self.effect(epoch, now, effect).await {
+                    Ok(own) => inputs.extend(own),
+                    Err(error) => error!(%error, epoch, "not signed and not sent"),
+                }
+            }
+        }
+    }
+
+    async fn effect(&mut self, epoch: u64, now: u64, effect: Effect) -> Result<Option<Input>, DriveError> {
+        let message = match effect {
+            Effect::SignCommit(commit) => Message::Commit(self.signer.sign_commit(commit).await?),
+            Effect::SendReveal(reveal) => Message::Reveal(reveal),
+            Effect::SignBitVote(vote) => Message::BitVote(self.signer.sign_bit_vote(vote).await?),
+            Effect::SignReport { view, digest } => Message::Signature(self.signer.sign_report(epoch, view, digest).await?),
+            Effect::SignWish { view } => Message::Wish(self.signer.sign_wish(epoch, view).await?),
+            Effect::SendProposal(proposal) => Message::Proposal(proposal),
+            Effect::FetchReveal { oracle, commit, from } => {
+                self.fetch_reveal(epoch, oracle, commit, from);
+                return Ok(None);
+            }
+            Effect::Certified(certificate, outcome) => {
+                self.hand_over(epoch, *certificate, *outcome).await?;
+                return Ok(None);
+            }
+        };
+        // Write before speak: our own message is an input like any other.
+        let input = match &message {
+            Message::Reveal(_) | Message::Proposal(_) => None,
+            message => match self.verify(epoch, message) {
+                Ok(input) => Some(input),
+                Err(refusal) => {
+                    warn!(epoch, %refusal, "our own message is refused by our own rules");
+                    return Ok(None);
+                }
+            },
+        };
+        self.store.append_input(epoch, now, &LogEntry::Received(message.clone()).encode()).await?;
+        self.broadcast(epoch, &message);
+        Ok(input)
+    }
+
+    fn broadcast(&self, epoch: u64, message: &Message) {
+        let Some(running) = self.running.get(&epoch) else { return };
+        let setting = &running.frame.setting;
+        // Of no use to anybody once the report can no longer be accepted.
+        self.outgoing.broadcast(&running.frame.peers, message, setting.valid_until_s().saturating_mul(1_000));
+    }
+
+    fn fetch_reveal(&self, epoch: u64, oracle: OracleId, commit: Hash32, from: Vec<OracleId>) {
+        let Some(running) = self.running.get(&epoch) else { return };
+        let peers: Vec<(OracleId, String)> =
+            from.into_iter().filter_map(|peer| Some((peer, running.frame.peers.get(&peer)?.clone()))).collect();
+        info!(epoch, %oracle, "fetching a reveal that counts and that is missing here");
+        self.outgoing.fetch_reveal(peers, epoch, oracle, commit);
+    }
+
+    async fn hand_over(&self, epoch: u64, certificate: Certificate, outcome: Outcome) -> Result<(), DriveError> {
+        let certified = CertifiedEpoch { certificate: encode_certificate(&certificate).to_vec(), outcome: outcome.clone() };
+        self.store.put_outcome(epoch, &certified).await?;
+        info!(epoch, view = certificate.report.view, digest = %certificate.report.digest(), signers = certificate.signer_bits().count(), "certified");
+        self.broadcast(epoch, &Message::Certificate(Box::new(certificate.clone())));
+        if let Some(running) = self.running.get(&epoch) {
+            let transmitters = running.close.transmitters();
+            let handed = Certified { frame: running.frame.clone(), certificate, outcome, transmitters };
+            if self.certified.send(handed).await.is_err() {
+                warn!(epoch, "nobody posts the report: the node is stopping");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Reveals with their commits; only once everybody's reveal is due, so that nothing leaves early.
+    fn reveals(&self) -> Vec<(SignedCommit, VerifiedReveal)> {
+        let setting = &self.frame.setting;
+        let open_ms = setting.end_ms().saturating_add(setting.params.deadlines.reveal_ms).saturating_add(setting.params.skew_ms);
+        if now_ms() < open_ms {
+            return Vec::new();
+        }
+        self.close
+            .reveals()
+            .filter_map(|verified| {
+                let commit = self.commits.get(&(verified.reveal.oracle, verified.commit_digest))?;
+                Some((*commit, verified.clone()))
+            })
+            .collect()
+    }
+}

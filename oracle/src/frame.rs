@@ -1,0 +1,122 @@
+//! The frame of an epoch: everything that is frozen at its reference block, read from the chain once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_chain::{ChainError, Client, ProviderRecord, SettlementConfig};
+use assay_core::beacon::ChainInfo;
+use assay_core::claim::ClaimRoot;
+use assay_core::ids::{Instance, OracleId, ProviderId};
+use assay_core::observation::ProviderKeys;
+use assay_core::params::Params;
+use assay_core::report::{Member, ProviderTerms, Setting};
+
+/// An epoch's [`Setting`] with what the network side needs besides.
+#[derive(Debug)]
+pub struct Frame {
+    /// The frozen values.
+    pub setting: Setting,
+    /// Where the members listen.
+    pub peers: BTreeMap<OracleId, String>,
+    /// The providers' registry entries.
+    pub records: BTreeMap<ProviderId, ProviderRecord>,
+}
+
+/// Reads frames.
+#[derive(Clone)]
+pub struct Frames {
+    client: Client,
+    instance: Instance,
+    settlement: SettlementConfig,
+    params: Arc<Params>,
+    beacon: ChainInfo,
+}
+
+impl Frames {
+    /// For one protocol instance.
+    pub fn new(client: Client, instance: Instance, settlement: SettlementConfig, params: Arc<Params>, beacon: ChainInfo) -> Self {
+        Self { client, instance, settlement, params, beacon }
+    }
+
+    /// Protocol parameters.
+    pub fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// Chain id and settlement contract.
+    pub fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// The settlement contract's constants.
+    pub fn settlement(&self) -> &SettlementConfig {
+        &self.settlement
+    }
+
+    /// Start of an epoch, unix ms.
+    pub fn start_ms(&self, epoch: u64) -> u64 {
+        self.settlement.genesis_s.saturating_mul(1_000).saturating_add(epoch.saturating_mul(self.params.epoch_ms()))
+    }
+
+    /// The epoch running at a time; `None` before genesis.
+    pub fn epoch_at(&self, now_ms: u64) -> Option<u64> {
+        now_ms.checked_sub(self.start_ms(0))?.checked_div(self.params.epoch_ms())
+    }
+
+    /// The last second in which an epoch's report may be accepted.
+    pub fn valid_until_s(&self, epoch: u64) -> u64 {
+        self.start_ms(epoch.saturating_add(1).saturating_add(self.params.valid_epochs)) / 1_000
+    }
+
+    /// Reads the epoch's frame. Waits until the reference block is decided: until a block later than its time exists.
+    pub async fn read(&self, epoch: u64) -> Result<Frame, ChainError> {
+        let start_s = self.start_ms(epoch) / 1_000;
+        let until_s = start_s.saturating_sub(self.params.ref_block_lag_s);
+        let poll = Duration::from_millis(200);
+        let block = loop {
+            if self.client.latest().await?.timestamp_s > until_s
+                && let Some(block) = self.client.last_block_at_or_before(until_s).await?
+            {
+                break block;
+            }
+            tokio::time::sleep(poll).await;
+        };
+        let view = self.client.registry_at(block.number).await?;
+        let members = view.members.iter().map(|m| Member {
+            oracle: m.oracle,
+            weight: m.weight,
+            key: m.key,
+            operator: m.operator,
+            recipient: m.recipient,
+            network_group: m.network_group,
+        });
+        let active = view.providers.iter().filter(|p| p.active && self.params.class(p.class_id).is_some());
+        let providers = active.map(|p| ProviderTerms {
+            provider: p.id,
+            class_id: p.class_id,
+            keys: ProviderKeys { receipt_key: p.receipt_key, claims: ClaimRoot { hash: p.claim_root, blocks: p.claim_blocks } },
+            stake: p.stake,
+            recipient: p.recipient,
+        });
+        let setting = Setting {
+            instance: self.instance,
+            epoch,
+            genesis_s: self.settlement.genesis_s,
+            params: self.params.as_ref().clone(),
+            token: self.settlement.token,
+            epoch_budget: self.settlement.epoch_budget,
+            set_epoch: view.set_epoch,
+            members: members.collect(),
+            providers: providers.collect(),
+            ref_block: block.number,
+            ref_block_hash: block.hash,
+            drand_round: self.beacon.first_round_at_or_after(start_s).unwrap_or(0),
+        };
+        Ok(Frame {
+            setting,
+            peers: view.members.iter().map(|m| (m.oracle, m.endpoint.clone())).collect(),
+            records: view.providers.into_iter().map(|p| (p.id, p)).collect(),
+        })
+    }
+}

@@ -1,0 +1,302 @@
+//! From a certificate to money: posting, following the chain's decisions, claims and slashes.
+//!
+//! Only final blocks move state here. Every transaction is an intent of the outbox, so a restart neither loses nor doubles one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_chain::outbox::{Outbox, OutboxError};
+use assay_chain::{BlockTag, ChainError, ClaimKind, Client, calls};
+use assay_core::hash::Hash32;
+use assay_core::ids::OracleId;
+use assay_core::report::{Certificate, Ledger, Outcome, Payee};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::committee::{Certified, Command, Committee};
+use crate::frame::{Frame, Frames};
+use crate::peers::Outgoing;
+use crate::store::{AcceptedEpoch, CertifiedEpoch, Store, StoreError};
+
+/// The `[settle]` table of the oracle's config.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettleConfig {
+    /// Between two looks at the chain.
+    pub poll_ms: u64,
+    /// Whose rewards this node claims: its own, or everybody's (anybody may; the recipient is paid in any case).
+    pub claim: ClaimFor,
+}
+
+/// Whose rewards a node claims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimFor {
+    /// The oracle's own.
+    Own,
+    /// Every payee's.
+    All,
+    /// None: somebody else claims.
+    None,
+}
+
+impl Default for SettleConfig {
+    fn default() -> Self {
+        Self { poll_ms: 1_000, claim: ClaimFor::Own }
+    }
+}
+
+/// Why settling stumbled; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The outbox.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Follows the chain and acts on it.
+pub struct Settler {
+    /// The chain.
+    pub client: Client,
+    /// Our transactions.
+    pub outbox: Outbox,
+    /// What was certified and accepted.
+    pub store: Arc<dyn Store>,
+    /// The committee's actor.
+    pub committee: Committee,
+    /// Peers, for reports that we missed.
+    pub outgoing: Outgoing,
+    /// Epoch arithmetic.
+    pub frames: Frames,
+    /// Who we are.
+    pub me: OracleId,
+    /// Settings.
+    pub config: SettleConfig,
+}
+
+/// An epoch of which this node knows the report.
+struct Posting {
+    certificate: Certificate,
+    outcome: Outcome,
+    frame: Arc<Frame>,
+    /// Our place among those who post, and when the first may.
+    stage: u64,
+    certified_ms: u64,
+    accepted_at_s: Option<u64>,
+    done: bool,
+}
+
+impl Settler {
+    /// Runs until cancelled.
+    pub async fn run(self, mut certified: mpsc::Receiver<Certified>, cancel: CancellationToken) {
+        let mut postings: BTreeMap<u64, Posting> = BTreeMap::new();
+        let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                handed = certified.recv() => match handed {
+                    Some(handed) => { postings.insert(handed.certificate.report.epoch, self.posting(handed)); }
+                    None => return,
+                },
+                _ = poll.tick() => {}
+            }
+            if let Err(error) = self.look(&mut postings).await {
+                warn!(%error, "settling: will be tried again");
+            }
+        }
+    }
+
+    fn posting(&self, handed: Certified) -> Posting {
+        let place = handed.transmitters.iter().position(|oracle| *oracle == self.me).unwrap_or(handed.transmitters.len());
+        Posting {
+            certificate: handed.certificate,
+            outcome: handed.outcome,
+            frame: handed.frame,
+            stage: stage_of(place),
+            certified_ms: crate::clock::now_ms(),
+            accepted_at_s: None,
+            done: false,
+        }
+    }
+
+    async fn look(&self, postings: &mut BTreeMap<u64, Posting>) -> Result<(), SettleError> {
+        self.decide_parents().await?;
+        let latest = self.client.latest().await?;
+        for (epoch, posting) in postings.iter_mut().filter(|(_, posting)| !posting.done) {
+            match posting.accepted_at_s {
+                None => self.post(*epoch, posting).await?,
+                Some(accepted_at_s) => {
+                    let my_turn = u64::saturating_mul(posting.stage, self.frames.params().transmit_stage_ms) / 1_000;
+                    let settlement = self.frames.settlement();
+                    let since = latest.timestamp_s.saturating_sub(accepted_at_s);
+                    let rewards = since >= settlement.reward_window_s.saturating_add(my_turn);
+                    let slashes = since >= settlement.slash_window_s.saturating_add(my_turn);
+                    if rewards {
+                        self.claim(*epoch, posting).await?;
+                    }
+                    if slashes {
+                        self.slash(*epoch, posting).await?;
+                    }
+                    posting.done = rewards && slashes;
+                }
+            }
+        }
+        while postings.len() > 64 {
+            postings.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Tells the committee which epochs the chain has decided, and what each open one must follow.
+    async fn decide_parents(&self) -> Result<(), SettleError> {
+        let Some(open) = self.committee.ask(Command::Open).await else { return Ok(()) };
+        if open.is_empty() {
+            return Ok(());
+        }
+        let last = self.client.last_accepted(BlockTag::Finalized).await?;
+        let chain_s = self.client.finalized().await?.timestamp_s;
+        for (epoch, parent) in open {
+            let decided = last.as_ref().is_some_and(|last| last.epoch >= epoch) || chain_s > self.frames.valid_until_s(epoch);
+            if decided {
+                self.committee.send(Command::Settled(epoch)).await;
+                continue;
+            }
+            let follows = match (&last, epoch.checked_sub(1)) {
+                (Some(last), Some(before)) if last.epoch == before => true,
+                (_, Some(before)) => chain_s > self.frames.valid_until_s(before),
+                (_, None) => true,
+            };
+            let digest = last.as_ref().map_or(Hash32::ZERO, |last| last.digest);
+            if follows && parent != Some(digest) {
+                let ledger = match &last {
+                    None => Some(Ledger::default()),
+                    Some(last) => self.ledger(last.epoch, &last.digest).await?,
+                };
+                match ledger {
+                    Some(ledger) => {
+                        self.committee.send(Command::Parent(epoch, Box::new(ledger))).await;
+                    }
+                    None => warn!(epoch, %digest, "the accepted report is not known here yet"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ledger behind an accepted report: ours, or a peer's that the committee certified.
+    async fn ledger(&self, epoch: u64, digest: &Hash32) -> Result<Option<Ledger>, SettleError> {
+        if let Some(known) = self.store.outcome(epoch).await?
+            && known.outcome.ledger.digest == *digest
+        {
+            return Ok(Some(known.outcome.ledger));
+        }
+        let frame = self.frames.read(epoch).await?;
+        let peers = frame.peers.iter().filter(|(oracle, _)| **oracle != self.me).map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
+        let Some((certificate, outcome)) = self.outgoing.fetch_report(peers, epoch).await else { return Ok(None) };
+        let stands = certificate.verify(&frame.setting).is_ok() && certificate.report.digest() == *digest && outcome.supports(&certificate.report, &frame.setting.token);
+        if !stands {
+            warn!(epoch, "a peer gave a report that the certificate does not cover");
+            return Ok(None);
+        }
+        let ledger = outcome.ledger.clone();
+        let certified = CertifiedEpoch { certificate: assay_proto::oracle_convert::encode_certificate(&certificate).to_vec(), outcome };
+        self.store.put_outcome(epoch, &certified).await?;
+        Ok(Some(ledger))
+    }
+
+    /// Posts when it is our turn and nobody has; records what the chain accepted once that is final.
+    async fn post(&self, epoch: u64, posting: &mut Posting) -> Result<(), SettleError> {
+        if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
+            if accepted.digest == posting.outcome.ledger.digest {
+                posting.accepted_at_s = Some(accepted.accepted_at_s);
+                self.record(epoch).await?;
+            } else {
+                warn!(epoch, digest = %accepted.digest, "the chain accepted another report of this epoch than we certified");
+                posting.done = true;
+            }
+            return Ok(());
+        }
+        let due_ms = posting.certified_ms.saturating_add(posting.stage.saturating_mul(self.frames.params().transmit_stage_ms));
+        let expired = crate::clock::now_ms() / 1_000 > posting.frame.setting.valid_until_s();
+        posting.done = expired;
+        if expired || crate::clock::now_ms() < due_ms || self.client.accepted_report(epoch, BlockTag::Latest).await?.is_some() {
+            return Ok(());
+        }
+        let report = &posting.certificate.report;
+        let calldata = calls::submit_report(report, &posting.certificate.signers_word(), &posting.certificate.signature);
+        let intent = format!("report/{epoch}/{}", report.digest());
+        if self.outbox.status(&intent).await?.is_none() {
+            info!(epoch, stage = posting.stage, "posting the report");
+        }
+        self.outbox.enqueue(&intent, self.frames.instance().settlement, calldata).await?;
+        Ok(())
+    }
+
+    async fn record(&self, epoch: u64) -> Result<(), SettleError> {
+        if let Some(event) = self.client.report_accepted(epoch).await? {
+            info!(epoch, tx = %event.tx_hash, block = event.block_number, gas = event.gas_used, "accepted and final");
+            let (digest, tx_hash) = (event.digest, event.tx_hash);
+            self.store.put_accepted(&AcceptedEpoch { epoch, digest, tx_hash, block_number: event.block_number, gas_used: event.gas_used }).await?;
+        }
+        Ok(())
+    }
+
+    async fn claim(&self, epoch: u64, posting: &Posting) -> Result<(), SettleError> {
+        let ledger = &posting.outcome.ledger;
+        for (payee, standing) in ledger.payees() {
+            let wanted = match self.config.claim {
+                ClaimFor::None => false,
+                ClaimFor::Own => payee == Payee::Oracle(self.me),
+                ClaimFor::All => true,
+            };
+            let (number, id) = payee.kind_and_id();
+            let kind = if number == 0 { ClaimKind::Provider } else { ClaimKind::Oracle };
+            if !wanted || self.client.claimed(kind, id, BlockTag::Latest).await? >= standing.cumulative {
+                continue;
+            }
+            let Some((standing, proof)) = ledger.reward_proof(payee, &self.frames.settlement().token) else { continue };
+            let calldata = calls::claim(&posting.outcome.report, kind, id, &standing.recipient, standing.cumulative, &proof);
+            self.outbox.enqueue(&format!("claim/{epoch}/{number}/{id}"), self.frames.instance().settlement, calldata).await?;
+        }
+        Ok(())
+    }
+
+    async fn slash(&self, epoch: u64, posting: &Posting) -> Result<(), SettleError> {
+        for verdict in &posting.outcome.verdicts {
+            let Some(reason) = verdict.slash_reason else { continue };
+            if self.client.slash_executed(verdict.provider, epoch, BlockTag::Latest).await? {
+                continue;
+            }
+            let Some((verdict, proof)) = posting.outcome.slash_proof(verdict.provider) else { continue };
+            info!(epoch, provider = %verdict.provider, reason = reason.describe(), "slashing");
+            let calldata =
+                calls::execute_slash(&posting.outcome.report, verdict.provider, reason.reason(), &verdict.facts_root, verdict.slash, &proof);
+            self.outbox.enqueue(&format!("slash/{epoch}/{}", verdict.provider), self.frames.instance().settlement, calldata).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Stages of 1, 2, 4, 8 … transmitters.
+fn stage_of(place: usize) -> u64 {
+    u64::from(usize::BITS.saturating_sub(place.saturating_add(1).leading_zeros()).saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stage_of;
+
+    #[test]
+    fn stages_double() {
+        assert_eq!((0..8).map(stage_of).collect::<Vec<_>>(), [0, 1, 1, 2, 2, 2, 2, 3]);
+    }
+}

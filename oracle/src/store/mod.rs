@@ -1,0 +1,112 @@
+//! What a node must not lose. Each method is one whole use case and one transaction; when it returns, the data survives a crash.
+
+mod sqlite;
+
+use async_trait::async_trait;
+use assay_core::hash::Hash32;
+use assay_core::ids::ProviderId;
+use assay_core::report::Outcome;
+
+pub use sqlite::SqliteStore;
+
+/// Why the store failed. Bad requests are impossible by type; what is left is the disk or our own bug.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not be opened, read or written.
+    #[error("database {path}: {source}; check that the disk has room, that the file is writable and that no other node uses it")]
+    Database {
+        /// The file.
+        path: String,
+        /// What the driver says.
+        source: sqlx::Error,
+    },
+    /// Its schema is not this version's.
+    #[error("database {path}: {source}; it was written by another version of assay-oracle: use that version, or restore a backup")]
+    Schema {
+        /// The file.
+        path: String,
+        /// What the migrator says.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A row does not parse.
+    #[error("database {path} holds a malformed {what}: restore a backup, and keep the file for the developers")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Which document.
+        what: &'static str,
+    },
+}
+
+/// An input of the committee protocol as it was received.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredInput {
+    /// Unix ms of the first arrival.
+    pub received_ms: u64,
+    /// The encoded message.
+    pub message: Vec<u8>,
+}
+
+/// One bundle of transcripts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EvidenceBundle {
+    /// BLAKE3 of the bytes.
+    pub digest: Hash32,
+    /// Epoch.
+    pub epoch: u64,
+    /// Slot.
+    pub slot: u32,
+    /// Whom it is about.
+    pub provider: ProviderId,
+    /// Encoded transcripts.
+    pub bundle: Vec<u8>,
+}
+
+/// A certified epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertifiedEpoch {
+    /// The encoded certificate.
+    pub certificate: Vec<u8>,
+    /// Everything under the report's roots.
+    pub outcome: Outcome,
+}
+
+/// What the chain says of an epoch's report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcceptedEpoch {
+    /// Epoch.
+    pub epoch: u64,
+    /// Report digest.
+    pub digest: Hash32,
+    /// Transaction.
+    pub tx_hash: Hash32,
+    /// Block number.
+    pub block_number: u64,
+    /// Gas of the transaction.
+    pub gas_used: u64,
+}
+
+/// The node's memory. Writes are durable and atomic when they return, in the order of the calls; the caller retries nothing.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Appends an input. `false` if this very message is stored already: the first arrival time stays.
+    async fn append_input(&self, epoch: u64, received_ms: u64, message: &[u8]) -> Result<bool, StoreError>;
+    /// All inputs of an epoch in order of arrival.
+    async fn inputs(&self, epoch: u64) -> Result<Vec<StoredInput>, StoreError>;
+    /// Stores a bundle of transcripts; storing it twice changes nothing.
+    async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError>;
+    /// A bundle by its digest.
+    async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
+    /// All bundles of an epoch about one provider, by slot.
+    async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
+    /// Stores a certified epoch; the latest certificate of an epoch stays.
+    async fn put_outcome(&self, epoch: u64, certified: &CertifiedEpoch) -> Result<(), StoreError>;
+    /// A certified epoch.
+    async fn outcome(&self, epoch: u64) -> Result<Option<CertifiedEpoch>, StoreError>;
+    /// Epochs with a certified report, descending, at most `limit`.
+    async fn certified_epochs(&self, limit: u32) -> Result<Vec<u64>, StoreError>;
+    /// Records what the chain accepted, once it is final.
+    async fn put_accepted(&self, accepted: &AcceptedEpoch) -> Result<(), StoreError>;
+    /// What the chain accepted for an epoch.
+    async fn accepted(&self, epoch: u64) -> Result<Option<AcceptedEpoch>, StoreError>;
+}

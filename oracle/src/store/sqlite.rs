@@ -1,0 +1,199 @@
+//! [`Store`] on SQLite: one writer connection, `synchronous=FULL`, WAL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use assay_core::hash::Hash32;
+use assay_core::ids::ProviderId;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, query};
+
+use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput};
+
+/// The node's database file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: String,
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens or creates the file and brings its schema up to this version.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display().to_string();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let database = |source| StoreError::Database { path: shown.clone(), source };
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(database)?;
+        sqlx::migrate!("../migrations/sqlite").run(&pool).await.map_err(|source| StoreError::Schema { path: shown.clone(), source })?;
+        Ok(Self { path: shown, pool })
+    }
+
+    /// The pool, for the transaction outbox that shares the file.
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    fn failed(&self, source: sqlx::Error) -> StoreError {
+        StoreError::Database { path: self.path.clone(), source }
+    }
+
+    fn malformed(&self, what: &'static str) -> StoreError {
+        StoreError::Malformed { path: self.path.clone(), what }
+    }
+
+    fn hash(&self, bytes: &[u8]) -> Result<Hash32, StoreError> {
+        Hash32::from_slice(bytes).ok_or_else(|| self.malformed("digest"))
+    }
+
+    fn bundle(&self, row: &SqliteRow) -> Result<EvidenceBundle, StoreError> {
+        Ok(EvidenceBundle {
+            digest: self.hash(row.get(0))?,
+            epoch: unsigned(row.get(1)),
+            slot: u32::try_from(row.get::<i64, _>(2)).map_err(|_| self.malformed("slot"))?,
+            provider: ProviderId(unsigned(row.get(3))),
+            bundle: row.get(4),
+        })
+    }
+}
+
+/// Counters are stored as SQLite's signed integers; a CHECK keeps them non-negative.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append_input(&self, epoch: u64, received_ms: u64, message: &[u8]) -> Result<bool, StoreError> {
+        let digest = blake3::hash(message);
+        let result = query("INSERT INTO inputs (epoch, received_ms, digest, message) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, digest) DO NOTHING")
+            .bind(signed(epoch))
+            .bind(signed(received_ms))
+            .bind(digest.as_bytes().as_slice())
+            .bind(message)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    async fn inputs(&self, epoch: u64) -> Result<Vec<StoredInput>, StoreError> {
+        let rows = query("SELECT received_ms, message FROM inputs WHERE epoch = ? ORDER BY sequence")
+            .bind(signed(epoch))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| StoredInput { received_ms: unsigned(row.get(0)), message: row.get(1) }).collect())
+    }
+
+    async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError> {
+        query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")
+            .bind(evidence.digest.as_bytes().as_slice())
+            .bind(signed(evidence.epoch))
+            .bind(i64::from(evidence.slot))
+            .bind(signed(evidence.provider.0))
+            .bind(&evidence.bundle)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError> {
+        let row = query("SELECT digest, epoch, slot, provider, bundle FROM evidence WHERE digest = ?")
+            .bind(digest.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        row.as_ref().map(|row| self.bundle(row)).transpose()
+    }
+
+    async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError> {
+        let rows = query("SELECT digest, epoch, slot, provider, bundle FROM evidence WHERE epoch = ? AND provider = ? ORDER BY slot")
+            .bind(signed(epoch))
+            .bind(signed(provider.0))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        rows.iter().map(|row| self.bundle(row)).collect()
+    }
+
+    async fn put_outcome(&self, epoch: u64, certified: &CertifiedEpoch) -> Result<(), StoreError> {
+        let outcome = serde_json::to_string(&certified.outcome).map_err(|_| self.malformed("outcome"))?;
+        query(
+            "INSERT INTO outcomes (epoch, digest, certificate, outcome) VALUES (?, ?, ?, ?)
+             ON CONFLICT (epoch) DO UPDATE SET digest = excluded.digest, certificate = excluded.certificate, outcome = excluded.outcome",
+        )
+        .bind(signed(epoch))
+        .bind(certified.outcome.ledger.digest.as_bytes().as_slice())
+        .bind(&certified.certificate)
+        .bind(outcome)
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    async fn outcome(&self, epoch: u64) -> Result<Option<CertifiedEpoch>, StoreError> {
+        let row = query("SELECT certificate, outcome FROM outcomes WHERE epoch = ?")
+            .bind(signed(epoch))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        row.map(|row| {
+            let outcome = serde_json::from_str(row.get(1)).map_err(|_| self.malformed("outcome"))?;
+            Ok(CertifiedEpoch { certificate: row.get(0), outcome })
+        })
+        .transpose()
+    }
+
+    async fn certified_epochs(&self, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let rows = query("SELECT epoch FROM outcomes ORDER BY epoch DESC LIMIT ?")
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| unsigned(row.get(0))).collect())
+    }
+
+    async fn put_accepted(&self, accepted: &AcceptedEpoch) -> Result<(), StoreError> {
+        query("INSERT INTO accepted (epoch, digest, tx_hash, block_number, gas_used) VALUES (?, ?, ?, ?, ?) ON CONFLICT (epoch) DO NOTHING")
+            .bind(signed(accepted.epoch))
+            .bind(accepted.digest.as_bytes().as_slice())
+            .bind(accepted.tx_hash.as_bytes().as_slice())
+            .bind(signed(accepted.block_number))
+            .bind(signed(accepted.gas_used))
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    async fn accepted(&self, epoch: u64) -> Result<Option<AcceptedEpoch>, StoreError> {
+        let row = query("SELECT digest, tx_hash, block_number, gas_used FROM accepted WHERE epoch = ?")
+            .bind(signed(epoch))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        row.map(|row| {
+            Ok(AcceptedEpoch {
+                epoch,
+                digest: self.hash(row.get(0))?,
+                tx_hash: self.hash(row.get(1))?,
+                block_number: unsigned(row.get(2)),
+                gas_used: unsigned(row.get(3)),
+            })
+        })
+        .transpose()
+    }
+}

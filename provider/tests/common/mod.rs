@@ -1,0 +1,173 @@
+//! A provider on loopback and a builder's and an oracle's hand movements.
+
+#![allow(dead_code)]
+
+use std::path::Path;
+
+use assay_core::challenge::{Answer, Challenge, Kind};
+use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, Instance, OracleId, ProviderId};
+use assay_core::replica::{Encoder, Header, OwnerSecret, ReplicaKey, blocks_for};
+use assay_core::secp::{SecretKey, Signature65};
+use assay_proto::convert;
+use assay_proto::provider::v1 as wire;
+use assay_proto::provider::v1::ingest_client::IngestClient;
+use assay_proto::provider::v1::provider_client::ProviderClient;
+use assay_provider::app::{self, Running};
+use assay_provider::config::{Config, Limits};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Channel;
+
+pub const PROVIDER: ProviderId = ProviderId(7);
+pub const FRAME: usize = 256 * 1024;
+
+pub fn receipt_key() -> SecretKey {
+    SecretKey::from_bytes(&[0x21; 32]).unwrap()
+}
+
+pub fn builder_key() -> SecretKey {
+    SecretKey::from_bytes(&[0x42; 32]).unwrap()
+}
+
+pub fn instance() -> Instance {
+    Instance { chain_id: 31_337, settlement: Address([0xaa; 20]) }
+}
+
+pub fn domain() -> ClaimDomain {
+    ClaimDomain { chain_id: 31_337, provider_registry: Address([0xbb; 20]), provider: PROVIDER }
+}
+
+pub fn config(data_dir: &Path) -> Config {
+    Config {
+        provider_id: PROVIDER,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: data_dir.to_owned(),
+        keystore: data_dir.join("unused"),
+        password_file: data_dir.join("unused"),
+        chain_id: 31_337,
+        provider_registry: domain().provider_registry,
+        settlement: instance().settlement,
+        limits: Limits::default(),
+        telemetry: Default::default(),
+    }
+}
+
+pub struct Node {
+    pub provider: ProviderClient<Channel>,
+    pub ingest: IngestClient<Channel>,
+    running: Running,
+    shutdown: CancellationToken,
+}
+
+impl Node {
+    pub async fn start(config: &Config) -> Self {
+        let shutdown = CancellationToken::new();
+        let running = app::start(config, receipt_key(), shutdown.clone()).await.unwrap();
+        let endpoint = format!("http://{}", running.address);
+        let channel = Channel::from_shared(endpoint).unwrap().connect().await.unwrap();
+        Self { provider: ProviderClient::new(channel.clone()), ingest: IngestClient::new(channel), running, shutdown }
+    }
+
+    pub async fn stop(self) {
+        drop((self.provider, self.ingest));
+        self.shutdown.cancel();
+        self.running.wait().await.unwrap();
+    }
+
+    pub async fn propose(&mut self, replica: &Replica) -> Result<wire::ProposeReply, Status> {
+        let signature = builder_key().sign(&domain().claim_digest(&replica.claim.hash())).unwrap();
+        self.propose_signed(replica, &signature).await
+    }
+
+    pub async fn propose_signed(&mut self, replica: &Replica, signature: &Signature65) -> Result<wire::ProposeReply, Status> {
+        let claim = Some(wire::SignedClaim::new(&replica.claim, signature));
+        let reply = self.ingest.propose(wire::ProposeRequest { provider_id: PROVIDER.0, claim }).await?;
+        Ok(reply.into_inner())
+    }
+
+    pub async fn upload(&mut self, replica: &Replica, from: u64, to: u64) -> Result<u64, Status> {
+        let frames = replica.frames(from, to);
+        Ok(self.ingest.upload(tokio_stream::iter(frames)).await?.into_inner().received_bytes)
+    }
+
+    pub async fn commit(&mut self, replica: &Replica) -> Result<SignedClaimSet, Status> {
+        let claim_hash = convert::wire_bytes(&replica.claim.hash().0);
+        let reply = self.ingest.commit(wire::CommitRequest { claim_hash }).await?.into_inner();
+        Ok(reply.set.unwrap().try_into().unwrap())
+    }
+
+    pub async fn store(&mut self, replica: &Replica) -> SignedClaimSet {
+        assert_eq!(self.propose(replica).await.unwrap().received_bytes, 0);
+        assert_eq!(self.upload(replica, 0, replica.bytes.len() as u64).await.unwrap(), replica.bytes.len() as u64);
+        self.commit(replica).await.unwrap()
+    }
+
+    pub async fn ask(&mut self, challenge: &Challenge) -> Result<(Answer, Option<Signature65>), Status> {
+        let request = wire::ChallengeRequest::from(challenge);
+        Ok(self.provider.challenge(request).await?.into_inner().parse().unwrap())
+    }
+}
+
+pub struct Replica {
+    pub claim: Claim,
+    pub bytes: Vec<u8>,
+    pub object: Vec<u8>,
+}
+
+impl Replica {
+    pub fn new(seed: &str, length: usize) -> Self {
+        let mut object = vec![0; length];
+        blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut object);
+        let object_id = Hash32::from(blake3::hash(&object));
+        let header = Header { object_length: length as u64, object_id, replica_index: 0 };
+        let key = ReplicaKey::derive(&OwnerSecret::new([3; 32]), &object_id, 0, PROVIDER);
+        let mut bytes = Vec::new();
+        let mut sink = |block: &[u8]| bytes.extend_from_slice(block);
+        let mut encoder = Encoder::new(key, &header);
+        encoder.update(&object, &mut sink).unwrap();
+        encoder.finish(&mut sink).unwrap();
+        let claim = Claim {
+            object_id,
+            replica_index: 0,
+            root: blake3::hash(&bytes).into(),
+            object_length: length as u64,
+            blocks: blocks_for(length as u64),
+            tag_key_id: Hash32::ZERO,
+            owner: builder_key().address(),
+        };
+        Self { claim, bytes, object }
+    }
+
+    pub fn frames(&self, from: u64, to: u64) -> Vec<wire::UploadFrame> {
+        let claim_hash = convert::wire_bytes(&self.claim.hash().0);
+        let parts = self.bytes[from as usize..to as usize].chunks(FRAME).enumerate();
+        let frame = |(i, part): (usize, &[u8])| wire::UploadFrame {
+            claim_hash: claim_hash.clone(),
+            offset: from + (i * FRAME) as u64,
+            data: part.to_vec().into(),
+        };
+        parts.map(frame).collect()
+    }
+}
+
+pub fn set(replicas: &[&Replica]) -> ClaimSet {
+    ClaimSet::new(replicas.iter().map(|replica| replica.claim.clone()).collect()).unwrap()
+}
+
+pub fn challenge(kind: Kind, index: u32, set: &ClaimSet) -> Challenge {
+    Challenge {
+        instance: instance(),
+        epoch: 3,
+        slot: 2,
+        oracle: OracleId(5),
+        provider: PROVIDER,
+        kind,
+        index,
+        class_id: 100,
+        claim_root: set.root().hash,
+        claim_blocks: set.root().blocks,
+        child: *blake3::hash(&index.to_le_bytes()).as_bytes(),
+    }
+}

@@ -1,0 +1,174 @@
+//! `assay-devnet`: the demo network, and the beacon that it runs on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use assay_tests::beacon::{BeaconKey, serve};
+use assay_tests::devnet::outcome::Summary;
+use assay_tests::devnet::{Devnet, Fault, Plan, data, show};
+use assay_tests::process::ends_with_parent;
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Epochs of the demo.
+const EPOCHS: u64 = 4;
+
+/// A local Assay network with real processes on a real chain.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the main job end to end and show what came of it. KEEP=1 leaves the network running at the end.
+    Demo {
+        /// Your own file or directory to store; without it, the sources of our own dependencies.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Where everything is written.
+        #[arg(long, default_value = "target/demo")]
+        dir: PathBuf,
+    },
+    /// Serve a beacon that speaks drand's HTTP API in the quicknet scheme.
+    Beacon {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// 32 bytes in hex from which the key is derived. A devnet's need not be secret.
+        #[arg(long)]
+        seed: String,
+        /// Time of round 1, unix seconds.
+        #[arg(long)]
+        genesis: u64,
+        /// Seconds between rounds.
+        #[arg(long, default_value_t = 1)]
+        period: u64,
+        /// End when standard input closes.
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {}", assay_daemon::describe(error));
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    let token = assay_daemon::shutdown::token()?;
+    match command {
+        Command::Demo { data, dir } => {
+            // Whoever leaves this block ends every process of the network.
+            match token.clone().run_until_cancelled(demo(data, dir, &token)).await {
+                Some(result) => result,
+                None => {
+                    eprintln!("interrupted: every process of the network is ended");
+                    Ok(ExitCode::from(130))
+                }
+            }
+        }
+        Command::Beacon { listen, seed, genesis, period, until_stdin_closes } => {
+            if until_stdin_closes {
+                ends_with_parent(token.clone());
+            }
+            let bytes: [u8; 32] = hex::decode(&seed)?.try_into().map_err(|_| "--seed: expected 64 hex digits")?;
+            let key = BeaconKey::from_seed(&bytes)?;
+            serve(TcpListener::bind(listen).await?, key, genesis, period, token).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let say = |text: &str| println!("[{:>5.1} s] {text}", started.elapsed().as_secs_f64());
+    let dir = std::path::absolute(dir)?;
+    let data = match data {
+        Some(path) => data::given(&path)?,
+        None => {
+            let sources = dir.join("data");
+            if sources.exists() {
+                std::fs::remove_dir_all(&sources)?;
+            }
+            let bytes = data::dependency_sources(&sources)?;
+            say(&format!("data: {} MiB of the sources of our own dependencies", bytes / 1_048_576));
+            sources
+        }
+    };
+    let plan = Plan { dir: dir.join("run"), data, oracles: 4, faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
+    let devnet = Devnet::start(&plan, say).await?;
+    let summary = watch(&devnet, say).await?;
+    std::fs::write(dir.join("summary.json"), serde_json::to_string_pretty(&summary.to_json())?)?;
+    println!("\n{}", show::table(&devnet, &summary));
+    println!("summary: {}", dir.join("summary.json").display());
+    println!("logs:    {}", plan.dir.join("logs").display());
+    println!("{}", show::commands(&summary));
+    let failures = summary.failures(EPOCHS);
+    for failure in &failures {
+        eprintln!("expected: {failure}");
+    }
+    if std::env::var("KEEP").is_ok_and(|keep| keep == "1") {
+        println!("the network keeps running; Ctrl-C ends it");
+        token.cancelled().await;
+    }
+    devnet.stop().await?;
+    if failures.is_empty() {
+        println!("every expectation held");
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Follows the epochs until everything is settled.
+async fn watch(devnet: &Devnet, say: impl Fn(&str)) -> Result<Summary, Failure> {
+    let epoch_s = devnet.params.epoch_ms() / 1_000;
+    for epoch in 0..EPOCHS {
+        say(&format!("epoch {epoch}: measuring for {epoch_s} s, then commit, reveal, vote, sign, post"));
+        let deadline = Duration::from_secs(epoch_s * 2 + 30);
+        if !devnet.until(deadline, || async { Ok(devnet.epoch(epoch).await?.is_some()) }).await? {
+            return Err(format!("epoch {epoch} was not accepted within {deadline:?}; see the oracles' logs").into());
+        }
+        if let Some(summary) = devnet.epoch(epoch).await?
+            && let (Some(report), Some(accepted)) = (summary.report, summary.accepted)
+        {
+            let signers = report.signers.map_or(0, |signers| signers.len());
+            say(&format!(
+                "epoch {epoch}: accepted in block {}, {} gas, {signers} signers, view {}: {}",
+                accepted.block_number,
+                accepted.gas_used,
+                report.view,
+                verdicts(devnet, epoch).await?
+            ));
+        }
+    }
+    say("settling: windows pass, rewards are claimed, the slash is executed");
+    if !devnet.until(Duration::from_secs(60), || devnet.is_settled(EPOCHS - 1)).await? {
+        say("settling: not everything is paid after 60 s");
+    }
+    Ok(devnet.summary(EPOCHS).await?)
+}
+
+async fn verdicts(devnet: &Devnet, epoch: u64) -> Result<String, Failure> {
+    let verdicts = devnet.verdicts(epoch).await?;
+    Ok(verdicts.iter().map(|verdict| format!("provider {} {:?}", verdict.provider, verdict.outcome)).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,115 @@
+//! What a person sees at the end.
+
+use assay_core::params::TOKEN;
+use assay_core::verdict::{Dimension, Grade};
+
+use super::outcome::{ProviderRow, Summary};
+use super::{Devnet, Fault, SLOW_ROUND_TRIP};
+
+/// A token amount with two decimals.
+fn tokens(amount: u128) -> String {
+    format!("{}.{:02}", amount / TOKEN, amount % TOKEN / (TOKEN / 100))
+}
+
+fn grade(worst: &(Grade, Option<Dimension>)) -> String {
+    let dimension = match worst.1 {
+        Some(Dimension::Availability) => "availability",
+        Some(Dimension::LatencyP50 | Dimension::LatencyP95 | Dimension::LatencyP99) => "latency",
+        Some(Dimension::Storage) => "storage",
+        None => return "pass".into(),
+    };
+    let word = match worst.0 {
+        Grade::Fail => "FAIL",
+        Grade::Degraded => "degraded",
+        _ => "undecided",
+    };
+    format!("{word} {dimension}")
+}
+
+fn wrong(provider: &ProviderRow, lost: (u64, u64)) -> String {
+    match provider.fault {
+        Fault::None => "nothing".into(),
+        Fault::Lossy => format!("lost {} of {} blocks", lost.0, lost.1),
+        Fault::Slow => format!("+{} ms a round trip", SLOW_ROUND_TRIP.as_millis()),
+    }
+}
+
+fn measured(provider: &ProviderRow, baseline_us: u64) -> String {
+    let storage = provider.storage;
+    let faulty = storage.invalid + storage.missing;
+    match provider.fault {
+        Fault::Slow => {
+            let added = provider.p50_latency_us.saturating_sub(baseline_us);
+            format!("p50 +{}.{} ms", added / 1_000, added % 1_000 / 100)
+        }
+        _ => format!(
+            "{faulty} of {} samples lost ({}.{} %)",
+            storage.valid + faulty,
+            faulty * 100 / (storage.valid + faulty).max(1),
+            faulty * 1_000 / (storage.valid + faulty).max(1) % 10
+        ),
+    }
+}
+
+/// The table and the commands to look further.
+pub fn table(devnet: &Devnet, summary: &Summary) -> String {
+    let baseline_us = summary.providers.iter().find(|p| p.fault == Fault::None).map_or(0, |p| p.p50_latency_us);
+    let mut rows = vec![
+        ["provider", "what is wrong", "verdict per epoch", "measured", "p50 ms", "paid", "slashed"].map(String::from).to_vec(),
+    ];
+    for (provider, node) in summary.providers.iter().zip(&devnet.providers) {
+        let mut verdicts: Vec<(String, usize)> = Vec::new();
+        for worst in provider.worst.iter().map(grade) {
+            match verdicts.last_mut() {
+                Some((last, times)) if *last == worst => *times += 1,
+                _ => verdicts.push((worst, 1)),
+            }
+        }
+        rows.push(vec![
+            provider.id.to_string(),
+            wrong(provider, node.lost),
+            verdicts.iter().map(|(verdict, times)| format!("{times}x {verdict}")).collect::<Vec<_>>().join(", "),
+            measured(provider, baseline_us),
+            format!("{}.{}", provider.p50_latency_us / 1_000, provider.p50_latency_us % 1_000 / 100),
+            tokens(provider.rewarded),
+            tokens(provider.slashed),
+        ]);
+    }
+    let mut text = aligned(&rows);
+    for provider in summary.providers.iter().filter(|provider| provider.slashed > 0) {
+        text += &format!("\nprovider {} was slashed: {}\n", provider.id, provider.slash_reason.unwrap_or("no reason given"));
+    }
+    let epochs = summary.epochs.iter().map(|row| {
+        let signers = row.signers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        vec![row.epoch.to_string(), row.block.to_string(), row.gas_used.to_string(), signers, row.view.to_string(), row.report_digest.to_string()]
+    });
+    let header = ["epoch", "block", "gas", "signed by", "view", "report"].map(String::from).to_vec();
+    text += &format!("\n{}", aligned(&std::iter::once(header).chain(epochs).collect::<Vec<_>>()));
+    let oracles: Vec<String> = summary.oracles.iter().map(|oracle| format!("{} got {}", oracle.id, tokens(oracle.rewarded))).collect();
+    text + &format!("\noracles: {}; left in the pool: {}\n", oracles.join(", "), tokens(summary.pool_remainder))
+}
+
+/// Commands for a reader who wants to see more; they work while the network runs.
+pub fn commands(summary: &Summary) -> String {
+    let api = summary.api.first().cloned().unwrap_or_default();
+    let slashed = summary.providers.iter().find(|provider| provider.slashed > 0).map_or(1, |provider| provider.id.0);
+    format!(
+        "look further while it runs:\n  curl -s {api}/v1/epochs/0\n  curl -s {api}/v1/verdicts/{slashed}/0\n  curl -s {api}/v1/epochs/0/observations\n  \
+         npx cast call --rpc-url {rpc} {settlement} 'slashExecuted(uint64,uint64)(bool)' {slashed} 0\n",
+        rpc = summary.rpc,
+        settlement = summary.settlement,
+    )
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,147 @@
+//! A TCP proxy with the faults of a network: delay, a rate limit with a small buffer, a connection that goes dead.
+//!
+//! Each direction is a reader that gives every chunk a due time and a writer that waits for it, so delay costs no
+//! throughput: chunks are in flight together, in order. A rate limit is a bottleneck before the line: at most
+//! [`BUFFER_BYTES`] wait at it; beyond, the reader stops reading and TCP's own back-pressure reaches the sender. The
+//! TCP handshake itself is not delayed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Bytes of one direction that wait for the rate limit.
+pub const BUFFER_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of one direction that are in flight while there is a delay and no rate limit: 125 MB/s at 250 ms.
+const FLIGHT_BYTES: usize = 32 * 1024 * 1024;
+
+/// The network's faults. They may change while connections are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// Added to each round trip, half in each direction.
+    pub round_trip_delay: Duration,
+    /// Limit for each direction, in bytes per second.
+    pub rate_bytes_per_s: Option<u64>,
+    /// Nothing passes and nothing is closed: both sides see a peer that fell silent. New connections are accepted
+    /// and stay silent too.
+    pub blackhole: bool,
+}
+
+/// A running proxy; it and its connections end on drop.
+#[derive(Debug)]
+pub struct Proxy {
+    addr: SocketAddr,
+    faults: watch::Sender<Faults>,
+    _end: DropGuard,
+}
+
+struct Chunk {
+    due: Instant,
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Proxy {
+    /// Listens on a free port of 127.0.0.1 and passes connections on to `target`.
+    pub async fn start(target: SocketAddr, faults: Faults) -> io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let addr = listener.local_addr()?;
+        let (faults, current) = watch::channel(faults);
+        let token = CancellationToken::new();
+        tokio::spawn(accept(listener, target, current, token.clone()));
+        Ok(Self { addr, faults, _end: token.drop_guard() })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Changes the faults; bytes that are in flight keep their due time.
+    pub fn set(&self, faults: Faults) {
+        self.faults.send_replace(faults);
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, faults: watch::Receiver<Faults>, token: CancellationToken) {
+    while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
+        let Ok((client, _)) = accepted else { continue };
+        let faults = faults.clone();
+        let token = token.clone();
+        tokio::spawn(async move {
+            let _ = token.run_until_cancelled(connect(client, target, faults)).await;
+        });
+    }
+}
+
+async fn connect(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+    passable(&mut faults).await;
+    let server = TcpStream::connect(target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // A direction that ends passes its FIN on; the other goes on until it ends too.
+    tokio::join!(direction(from_client, to_server, faults.clone()), direction(from_server, to_client, faults));
+    Ok(())
+}
+
+async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, faults: watch::Receiver<Faults>) {
+    let (sender, receiver) = mpsc::channel(FLIGHT_BYTES / CHUNK_BYTES);
+    let _ = tokio::join!(read(from, sender, faults.clone()), write(to, receiver, faults));
+}
+
+async fn read(mut from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+    let flight = Arc::new(Semaphore::new(FLIGHT_BYTES));
+    let mut buffer = vec![0; CHUNK_BYTES];
+    // When the bottleneck will have passed on all that waits at it.
+    let mut idle_from = Instant::now();
+    loop {
+        passable(&mut faults).await;
+        let rate = faults.borrow().rate_bytes_per_s;
+        if let Some(room_at) = rate.and_then(|rate| idle_from.checked_sub(transfer_time(BUFFER_BYTES - CHUNK_BYTES, rate))) {
+            sleep_until(room_at).await;
+        }
+        // Room first, bytes second: what is not read stays in the sender's socket.
+        let mut room = flight.clone().acquire_many_owned(CHUNK_BYTES as u32).await.map_err(io::Error::other)?;
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        drop(room.split(CHUNK_BYTES - read));
+        let now = Instant::now();
+        let departs = rate.map_or(now, |rate| idle_from.max(now) + transfer_time(read, rate));
+        idle_from = departs;
+        let due = departs + faults.borrow().round_trip_delay / 2;
+        if chunks.send(Chunk { due, bytes: buffer[..read].to_vec(), _room: room }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn write(mut to: OwnedWriteHalf, mut chunks: mpsc::Receiver<Chunk>, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+    while let Some(chunk) = chunks.recv().await {
+        sleep_until(chunk.due).await;
+        passable(&mut faults).await;
+        to.write_all(&chunk.bytes).await?;
+    }
+    to.shutdown().await
+}
+
+fn transfer_time(bytes: usize, rate_bytes_per_s: u64) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / rate_bytes_per_s.max(1) as f64)
+}
+
+/// Waits while the network is a black hole.
+async fn passable(faults: &mut watch::Receiver<Faults>) {
+    // The sender is gone only when the proxy is: then the token ends this task.
+    let _ = faults.wait_for(|faults| !faults.blackhole).await;
+}

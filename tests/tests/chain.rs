@@ -1,0 +1,410 @@
+//! The chain client and the outbox on a real anvil.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::U256;
+use alloy_sol_types::SolCall;
+use assay_chain::outbox::{Outbox, OutboxConfig, OutboxError, State, Status};
+use assay_chain::{BlockTag, ChainConfig, ChainError, ClaimKind, Client};
+use assay_contracts_bindings::TestToken;
+use assay_core::hash::{Hash32, keccak};
+use assay_core::ids::{Address, ProviderId};
+use assay_core::{bls, secp};
+use assay_tests::anvil::{Anvil, CHAIN_ID};
+use assay_tests::deploy::{DeploySpec, Deployment, OracleSpec, ProviderSpec, deploy};
+use serde_json::json;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+fn address(byte: u8) -> Address {
+    Address([byte; 20])
+}
+
+fn oracle(i: u8) -> OracleSpec {
+    OracleSpec {
+        key: bls::SecretKey::key_gen(&[i; 32]).unwrap(),
+        operator: address(0x10 + i),
+        transmitter: address(0x20 + i),
+        recipient: address(0x30 + i),
+        endpoint: format!("http://127.0.0.1:{}", 7000 + u16::from(i)),
+        network_group: u64::from(i),
+        stake: u128::from(i) * 1000,
+    }
+}
+
+fn provider(i: u8) -> ProviderSpec {
+    ProviderSpec {
+        operator: address(0x40 + i),
+        receipt_key: address(0x50 + i),
+        recipient: address(0x60 + i),
+        endpoint: format!("http://127.0.0.1:{}", 8000 + u16::from(i)),
+        class_id: 100,
+        region: 7,
+        stake: 5_000,
+    }
+}
+
+/// Contracts without participants.
+async fn bare() -> (Anvil, Deployment, Client) {
+    let anvil = Anvil::start().await.unwrap();
+    let deployment = deploy(anvil.url(), &DeploySpec::default()).await.unwrap();
+    let client = Client::connect(deployment.chain.clone()).await.unwrap();
+    (anvil, deployment, client)
+}
+
+// ---- connecting
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_says_what_is_wrong() {
+    let anvil = Anvil::start().await.unwrap();
+    let config = ChainConfig {
+        rpc_url: anvil.url().into(),
+        chain_id: CHAIN_ID,
+        oracle_registry: address(1),
+        provider_registry: address(2),
+        settlement: None,
+    };
+    let refusal = async |config: ChainConfig| Client::connect(config).await.err().unwrap();
+
+    let error = refusal(ChainConfig { rpc_url: "127.0.0.1:8545".into(), ..config.clone() }).await;
+    assert!(matches!(error, ChainError::Url(_)), "{error}");
+    let error = refusal(ChainConfig { rpc_url: "http://127.0.0.1:1/secret-key".into(), ..config.clone() }).await;
+    assert!(matches!(error, ChainError::Unreachable { .. }) && !error.to_string().contains("secret"), "{error}");
+    let error = refusal(ChainConfig { chain_id: 1, ..config.clone() }).await;
+    assert!(matches!(error, ChainError::WrongChain { expected: 1, found: CHAIN_ID, .. }), "{error}");
+    let error = refusal(config).await;
+    // Addresses 1 and 2 as repeated bytes hold no code.
+    assert!(matches!(error, ChainError::NoCode { what: "oracle_registry", .. }), "{error}");
+}
+
+// Defence: the bounded transport. Without it a hostile RPC fills the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_answer_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rpc_url = format!("http://{}", listener.local_addr().unwrap());
+    let big = Arc::new(" ".repeat(8 * 1024 * 1024));
+    let router = axum::Router::new().fallback(move || async move { big.as_str().to_owned() });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let config = ChainConfig { rpc_url, chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
+    let error = Client::connect(config).await.err().unwrap().to_string();
+    assert!(error.contains("larger than"), "{error}");
+}
+
+// ---- reading
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_and_settlement_are_read_as_of_a_block() {
+    let anvil = Anvil::start().await.unwrap();
+    let before = {
+        let latest = anvil.rpc("eth_blockNumber", json!([])).await.unwrap();
+        u64::from_str_radix(&latest.as_str().unwrap()[2..], 16).unwrap()
+    };
+    let spec = DeploySpec {
+        oracles: (1..=4).map(oracle).collect(),
+        providers: (1..=2).map(provider).collect(),
+        params_hash: Hash32([9; 32]),
+        ..DeploySpec::default()
+    };
+    let deployment = deploy(anvil.url(), &spec).await.unwrap();
+    let client = Client::connect(deployment.chain.clone()).await.unwrap();
+    let latest = client.latest().await.unwrap();
+    let view = client.registry_at(latest.number).await.unwrap();
+
+    assert_eq!(view.block, latest);
+    assert_eq!(view.set_epoch, 1);
+    assert_eq!(view.members.iter().map(|member| member.oracle).collect::<Vec<_>>(), deployment.oracles);
+    for (member, spec) in view.members.iter().zip(&spec.oracles) {
+        assert!(member.key == spec.key.public_key());
+        assert_eq!((member.operator, member.transmitter, member.recipient), (spec.operator, spec.transmitter, spec.recipient));
+        assert_eq!((&member.endpoint, member.network_group), (&spec.endpoint, spec.network_group));
+    }
+    assert_eq!(view.members[3].weight, 65535, "the largest stake has the largest weight");
+    assert_eq!(view.members[0].weight, 65535 / 4);
+    assert_eq!(view.providers.len(), 2);
+    let (record, spec_1) = (&view.providers[1], &spec.providers[1]);
+    assert_eq!((record.id, record.receipt_key, record.stake, record.class_id), (ProviderId(2), spec_1.receipt_key, 5_000, 100));
+    assert!(record.active && record.claim_root.is_zero() && record.claim_sequence == 0);
+
+    let config = client.settlement_config().await.unwrap();
+    assert_eq!((config.genesis_s, config.epoch_length_s, config.params_hash), (deployment.genesis_s, 25, Hash32([9; 32])));
+    assert_eq!((config.token, config.epoch_budget), (deployment.token, spec.epoch_budget));
+    assert!(config.genesis_s >= latest.timestamp_s + 5);
+    assert_eq!(client.last_accepted(BlockTag::Latest).await.unwrap(), None);
+    assert_eq!(client.accepted_report(0, BlockTag::Latest).await.unwrap(), None);
+    assert_eq!(client.claimed(ClaimKind::Oracle, 1, BlockTag::Latest).await.unwrap(), 0);
+    assert!(!client.slash_executed(ProviderId(1), 0, BlockTag::Latest).await.unwrap());
+
+    // In a block before the deployment there was nothing to ask.
+    let error = client.registry_at(before).await.unwrap_err();
+    assert!(matches!(error, ChainError::BadAnswer { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_block_before_a_time_is_found() {
+    let (anvil, _, client) = bare().await;
+    anvil.set_interval_mining(0).await.unwrap();
+    anvil.mine(70).await.unwrap();
+    let latest = client.latest().await.unwrap();
+    let genesis = client.block(0).await.unwrap();
+    let mut blocks = Vec::new();
+    for number in 0..=latest.number {
+        blocks.push(client.block(number).await.unwrap());
+    }
+    for time_s in (genesis.timestamp_s..latest.timestamp_s + 2).step_by(3).chain([latest.timestamp_s, u64::MAX]) {
+        let expected = blocks.iter().rev().find(|block| block.timestamp_s <= time_s).copied();
+        assert_eq!(client.last_block_at_or_before(time_s).await.unwrap(), expected, "{time_s}");
+    }
+    assert_eq!(client.last_block_at_or_before(genesis.timestamp_s - 1).await.unwrap(), None);
+    let error = client.block(latest.number + 1000).await.unwrap_err();
+    assert!(matches!(error, ChainError::NoBlock { .. }), "{error}");
+}
+
+// ---- the outbox
+
+/// A chain, a transmitter with ether, and a database file that survives the outbox.
+struct Bench {
+    anvil: Anvil,
+    client: Client,
+    token: Address,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (anvil, deployment, client) = bare().await;
+        let sender = Self::key().address().to_string();
+        anvil.set_balance(&sender, 1_000_000_000_000_000_000).await.unwrap();
+        Self { anvil, client, token: deployment.token, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn key() -> secp::SecretKey {
+        secp::SecretKey::from_bytes(&[0x77; 32]).unwrap()
+    }
+
+    /// What a restarted process does.
+    async fn open(&self) -> Outbox {
+        let options = SqliteConnectOptions::new().filename(self.dir.path().join("outbox.db")).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let config = OutboxConfig { poll_interval: Duration::from_millis(100), ..OutboxConfig::default() };
+        Outbox::open(pool, self.client.clone(), Self::key(), config).await.unwrap()
+    }
+
+    fn mint(amount: u64) -> Vec<u8> {
+        let to = alloy_primitives::Address::from(address(0xaa).0);
+        TestToken::mintCall { to, amount: U256::from(amount) }.abi_encode()
+    }
+
+    async fn minted(&self) -> u64 {
+        let owner = alloy_primitives::Address::from(address(0xaa).0);
+        let data = format!("0x{}", hex::encode(TestToken::balanceOfCall { account: owner }.abi_encode()));
+        let answer = self.anvil.rpc("eth_call", json!([{ "to": self.token, "data": data }, "latest"])).await.unwrap();
+        u64::from_str_radix(answer.as_str().unwrap()[2..].trim_start_matches('0'), 16).unwrap_or(0)
+    }
+
+    async fn nonce(&self) -> u64 {
+        let sender = Self::key().address();
+        let answer = self.anvil.rpc("eth_getTransactionCount", json!([sender, "latest"])).await.unwrap();
+        u64::from_str_radix(&answer.as_str().unwrap()[2..], 16).unwrap()
+    }
+
+    async fn state(&self, outbox: &Outbox, intent: &str) -> State {
+        outbox.status(intent).await.unwrap().unwrap().state
+    }
+
+    async fn run_until_settled(&self, outbox: &Outbox, intent: &str) -> Status {
+        let token = CancellationToken::new();
+        let running = tokio::spawn({
+            let (outbox, token) = (outbox.clone(), token.clone());
+            async move { outbox.run(token).await }
+        });
+        let settled = tokio::time::timeout(Duration::from_secs(30), outbox.settled(intent)).await;
+        token.cancel();
+        running.await.unwrap();
+        settled.expect("not settled in time").unwrap().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intents_are_sent_once_and_in_order() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    for (i, amount) in [1, 10, 100].into_iter().enumerate() {
+        for _ in 0..3 {
+            outbox.enqueue(&format!("mint/{i}"), bench.token, Bench::mint(amount)).await.unwrap();
+        }
+    }
+    let status = bench.run_until_settled(&outbox, "mint/2").await;
+    assert_eq!((status.state, status.nonce, status.error), (State::Finalized, Some(2), None));
+    assert!(status.gas_used.unwrap() > 21_000 && status.block_number.is_some());
+    assert_eq!((bench.minted().await, bench.nonce().await), (111, 3));
+
+    let error = outbox.enqueue("mint/0", bench.token, Bench::mint(2)).await.unwrap_err();
+    assert!(matches!(error, OutboxError::Conflict(_)), "{error}");
+    assert_eq!(outbox.status("unknown").await.unwrap(), None);
+}
+
+// A crash table: the process ends after each step, and a fresh one goes on from the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_any_state_sends_once() {
+    for crash_after in [State::Queued, State::Signed, State::Broadcast, State::Mined] {
+        let bench = Bench::new().await;
+        let outbox = bench.open().await;
+        outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+        if crash_after != State::Queued {
+            outbox.sign_queued().await.unwrap();
+        }
+        if matches!(crash_after, State::Broadcast | State::Mined) {
+            outbox.send_signed().await.unwrap();
+        }
+        if crash_after == State::Mined {
+            while bench.state(&outbox, "report/3").await != State::Mined {
+                outbox.poll_receipts().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(bench.state(&outbox, "report/3").await, crash_after);
+        let before = outbox.status("report/3").await.unwrap().unwrap();
+        drop(outbox);
+
+        let outbox = bench.open().await;
+        outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+        let status = bench.run_until_settled(&outbox, "report/3").await;
+        assert_eq!(status.state, State::Finalized);
+        assert!(before.tx_hash.is_none_or(|hash| status.tx_hash == Some(hash)), "another transaction after {crash_after:?}");
+        assert_eq!((bench.minted().await, bench.nonce().await), (5, 1), "{crash_after:?}");
+    }
+}
+
+// The crash between sending and noting it: the node knows a transaction that the table calls signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_sending_and_noting_it_sends_once() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.sign_queued().await.unwrap();
+    let path = bench.dir.path().join("outbox.db");
+    let signed = std::fs::read(&path).unwrap();
+    outbox.send_signed().await.unwrap();
+    drop(outbox);
+    let _ = std::fs::remove_file(bench.dir.path().join("outbox.db-wal"));
+    std::fs::write(&path, signed).unwrap();
+
+    let outbox = bench.open().await;
+    assert_eq!(bench.state(&outbox, "report/3").await, State::Signed);
+    let status = bench.run_until_settled(&outbox, "report/3").await;
+    assert_eq!(status.state, State::Finalized);
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_that_would_revert_takes_no_nonce() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    let nobody = alloy_primitives::Address::from(address(0xbb).0);
+    let transfer = TestToken::transferCall { to: nobody, value: U256::from(1) }.abi_encode();
+    outbox.enqueue("bad", bench.token, transfer).await.unwrap();
+    outbox.enqueue("good", bench.token, Bench::mint(1)).await.unwrap();
+    let good = bench.run_until_settled(&outbox, "good").await;
+    assert_eq!((good.state, good.nonce), (State::Finalized, Some(0)));
+    let bad = outbox.status("bad").await.unwrap().unwrap();
+    assert_eq!((bad.state, bad.nonce), (State::Reverted, None));
+    let reason = bad.error.unwrap();
+    assert!(reason.contains("ERC20InsufficientBalance"), "{reason}");
+
+    // What has become possible can be tried again.
+    let sender = alloy_primitives::Address::from(outbox.sender().0);
+    let mint = TestToken::mintCall { to: sender, amount: U256::from(1) }.abi_encode();
+    outbox.enqueue("mint to sender", bench.token, mint).await.unwrap();
+    bench.run_until_settled(&outbox, "mint to sender").await;
+    assert!(outbox.retry("bad").await.unwrap());
+    assert_eq!(bench.run_until_settled(&outbox, "bad").await.state, State::Finalized);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorg_sends_the_row_back() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    bench.anvil.mine(1).await.unwrap();
+    outbox.step().await.unwrap();
+    let mined = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!(mined.state, State::Mined);
+    assert_eq!(bench.minted().await, 5);
+
+    bench.anvil.rollback(1).await.unwrap();
+    bench.anvil.drop_pending().await.unwrap();
+    assert_eq!(bench.minted().await, 0);
+    outbox.step().await.unwrap();
+    let back = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!((back.state, back.block_number, back.tx_hash), (State::Broadcast, None, mined.tx_hash));
+
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    let status = bench.run_until_settled(&outbox, "report/3").await;
+    assert_eq!((status.state, status.tx_hash), (State::Finalized, mined.tx_hash));
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_no_node_knows_is_sent_again() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    bench.anvil.drop_pending().await.unwrap();
+    bench.anvil.mine(1).await.unwrap();
+    assert_eq!(bench.nonce().await, 0);
+    outbox.step().await.unwrap();
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    assert_eq!(bench.run_until_settled(&outbox, "report/3").await.state, State::Finalized);
+    assert_eq!(bench.minted().await, 5);
+}
+
+// Defence: `requeue_displaced`. Without it an operator who uses the key by hand blocks the outbox for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_taken_by_somebody_else_is_replaced() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.sign_queued().await.unwrap();
+    let by_hand = json!([{ "from": outbox.sender(), "to": address(1), "value": "0x1", "gas": "0x5208" }]);
+    bench.anvil.rpc("eth_sendTransaction", by_hand).await.unwrap();
+    while bench.nonce().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let status = bench.run_until_settled(&outbox, "report/3").await;
+    assert_eq!((status.state, status.nonce), (State::Finalized, Some(1)));
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_without_ether_waits_and_says_so() {
+    let bench = Bench::new().await;
+    let sender = Bench::key().address().to_string();
+    bench.anvil.set_balance(&sender, 0).await.unwrap();
+    let outbox = bench.open().await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    let status = outbox.status("report/3").await.unwrap().unwrap();
+    assert!(!status.state.is_final(), "{status:?}");
+    assert!(status.error.unwrap().to_lowercase().contains("insufficient funds"));
+    bench.anvil.set_balance(&sender, 1_000_000_000_000_000_000).await.unwrap();
+    assert_eq!(bench.run_until_settled(&outbox, "report/3").await.state, State::Finalized);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_rows_of_another_key_are_refused() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(bench.dir.path().join("outbox.db"));
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let other = secp::SecretKey::from_bytes(&keccak([b"other"]).0).unwrap();
+    let error = Outbox::open(pool, bench.client.clone(), other, OutboxConfig::default()).await.err().unwrap();
+    assert!(matches!(error, OutboxError::OtherSender { sender, .. } if sender == outbox.sender()), "{error}");
+}
