@@ -6,6 +6,7 @@
 mod client;
 mod convert;
 mod error;
+mod events;
 mod registry;
 mod settlement;
 mod transport;
@@ -15,5 +16,6 @@ pub mod outbox;
 
 pub use client::{BlockRef, BlockTag, ChainConfig, Client};
 pub use error::ChainError;
+pub use events::ReportAccepted;
 pub use registry::{Member, ProviderRecord, RegistryView};
 pub use settlement::{Accepted, AcceptedReport, ClaimKind, SettlementConfig};

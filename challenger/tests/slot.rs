@@ -121,7 +121,7 @@ async fn garbage_is_invalid_and_signed_garbage_is_a_fact() {
     assert_eq!(observe(&stage, &transcripts).storage_invalid, 60);
 
     let facts = facts_of(&transcripts, &stage.provider.claims, 4);
-    let keys = ProviderKeys { receipt_key: stage.provider.key.address(), claims: stage.provider.claims.root() };
+    let keys = ProviderKeys { receipt_key: stage.provider.key.address(), class_id: 100, claims: stage.provider.claims.root() };
     assert_eq!(facts.len(), 4);
     for fact in facts {
         let fault = fact.verify(&instance(), 4, assignment.oracle, &keys, &assignment.vrf, &assignment.params);

@@ -85,7 +85,7 @@ contract Bls12381Test is Test {
         vm.assertFalse(verify(BlsSigner.publicKey(sk == 1 ? 2 : sk - 1), message, signature));
     }
 
-    // Defence: infinity is refused before the pairing; removed, this turns red.
+    // Defence: infinity is refused as key and as signature; both removed, nothing signs everything and this turns red.
     function test_infinity_signs_nothing() public view {
         vm.assertFalse(verify(new bytes(256), "m", new bytes(128)));
         vm.assertFalse(verify(BlsSigner.publicKey(5), "m", new bytes(128)));

@@ -95,7 +95,7 @@ contract ClaimsTest is Fixture {
         claimExpecting(first, rewards[0], new bytes32[](0), failure);
     }
 
-    // Defence: leaves are hashed twice; hashed once, an inner node could pass for a leaf and an empty root for a tree.
+    // Defence: an empty proof proves only the root itself; with the zero root taken for "no check", this turns red.
     function test_the_empty_tree_pays_nobody() public {
         Report memory r = accept(1, digestOf(first), bytes32(0));
         vm.warp(endOf(1) + REWARD_WINDOW);

@@ -89,7 +89,7 @@ contract OracleRegistryTest is Fixture {
         registerExpecting(key, popFor(address(0xbad), oracles), IOracleRegistry.DuplicateKey.selector);
     }
 
-    // Defence: infinity is refused as a key and as a proof; removed, anybody "possesses" it and this turns red.
+    // Defence: infinity is refused as a key and as a proof; both removed, anybody "possesses" it and this turns red.
     function test_infinity_as_key_or_proof() public {
         registerExpecting(new bytes(256), new bytes(128), IOracleRegistry.InvalidProofOfPossession.selector);
         registerExpecting(new bytes(256), pop, IOracleRegistry.InvalidProofOfPossession.selector);

@@ -83,7 +83,7 @@ contract SubmitReportTest is Fixture {
         certificateFails(report(0), ALL, "");
     }
 
-    // Defence: the signed message names the view beside the digest that holds it; the digest alone would do, so both must go.
+    // Defence: the digest and the signed message name the view; both removed, this turns red.
     function test_signature_for_another_view() public {
         Report memory r = report(0);
         bytes memory signature = signReport(r, ALL);
@@ -97,7 +97,7 @@ contract SubmitReportTest is Fixture {
         certificateFails(report(0), ALL, BlsSigner.sign(BlsSigner.sumOfSecrets(4, ALL), message, BlsSigner.POP_DST));
     }
 
-    // Defence: infinity is no signature; removed, this turns red.
+    // Defence: the pairing, and before it the refusal of infinity; both removed, this turns red.
     function test_infinity_signature() public {
         certificateFails(report(0), ALL, new bytes(128));
     }
@@ -111,8 +111,8 @@ contract SubmitReportTest is Fixture {
         vm.assertLt(before - gasleft(), 1_000_000);
     }
 
-    // Defence: the aggregate left after subtraction must not be infinity; removed, two members with opposite keys, once
-    // they hold the quorum, sign everything with nothing, and this turns red.
+    // Defence: infinity is refused as the signers' key and as their signature; both removed, two members with opposite keys
+    // and a quorum sign everything with nothing, and this turns red.
     function test_keys_that_cancel_sign_nothing() public {
         deploy();
         registerOracle(0, STAKE);

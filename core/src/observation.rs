@@ -191,6 +191,8 @@ pub struct Fact {
 pub struct ProviderKeys {
     /// Receipt key's address.
     pub receipt_key: Address,
+    /// Service class.
+    pub class_id: u16,
     /// Claim set.
     pub claims: ClaimRoot,
 }
@@ -198,8 +200,8 @@ pub struct ProviderKeys {
 /// Why a fact proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FactError {
-    /// It names another epoch, oracle, provider, instance or claim set.
-    #[error("the fact is about another epoch, oracle, provider or claim set")]
+    /// It names another epoch, oracle, provider, instance, class or claim set: each shifts what is drawn, so none may be chosen.
+    #[error("the fact is about another epoch, oracle, provider, class or claim set")]
     Context,
     /// The oracle's VRF schedules no such challenge.
     #[error("the oracle's schedule has no such challenge: it was invented")]
@@ -242,6 +244,7 @@ impl Fact {
         if challenge.instance != *instance
             || challenge.epoch != epoch
             || challenge.oracle != oracle
+            || challenge.class_id != provider.class_id
             || challenge.claim_root != provider.claims.hash
             || challenge.claim_blocks != provider.claims.blocks
         {

@@ -124,7 +124,7 @@ impl Node {
         let beacon = BeaconClient::connect(&config.beacon).await?;
         let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
         let protection = Protection::open(&config.protection_file, &verdict.public_key(), &instance).await?;
-        let signer = Arc::new(Signer::new(config.oracle_id, verdict, protection, instance));
+        let signer = Arc::new(Signer::new(verdict, config.oracle_id, instance, protection)?);
         let store = SqliteStore::open(&config.data_dir.join("node.sqlite")).await?;
         let outbox_config = OutboxConfig {
             poll_interval: Duration::from_millis(config.settle.poll_ms),

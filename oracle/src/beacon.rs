@@ -285,8 +285,10 @@ impl BeaconClient {
 impl Relay {
     fn new(url: &str, chain_hash: &Hash32) -> Result<Self, BeaconError> {
         let refuse = |problem: String| BeaconError::Config { key: "urls", problem };
-        let text = format!("{}/{}/", url.trim_end_matches('/'), hex::encode(chain_hash.0));
-        let base = Url::parse(&text).map_err(|error| refuse(format!("`{url}` is not a URL ({error})")))?;
+        let not_a_url = |error| refuse(format!("`{url}` is not a URL ({error})"));
+        // Alone first: glued to a URL without a host, the chain hash would become one.
+        Url::parse(url).map_err(not_a_url)?;
+        let base = Url::parse(&format!("{}/{}/", url.trim_end_matches('/'), hex::encode(chain_hash.0))).map_err(not_a_url)?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(refuse(format!("`{url}` is not an http(s) URL")));
         }

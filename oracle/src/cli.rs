@@ -168,12 +168,12 @@ async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
             println!("created {}", config.protection_file.display());
         }
         ProtectionCommand::Export { .. } => {
-            println!("{}", Protection::open(&config.protection_file, &key, &instance).await?.export().await?);
+            println!("{}", Protection::open(&config.protection_file, &key, &instance).await?.export_json().await?);
         }
         ProtectionCommand::Import { file, .. } => {
             let text = std::fs::read_to_string(&file).map_err(|source| CliError::File { path: file.clone(), source })?;
-            Protection::open(&config.protection_file, &key, &instance).await?.import(&text).await?;
-            println!("merged {}", file.display());
+            let merged = Protection::open(&config.protection_file, &key, &instance).await?.import_json(&text).await?;
+            println!("merged {}: {} statements added, {} known, {} contradicted ours and stay blocked", file.display(), merged.added, merged.known, merged.contradicted);
         }
     }
     Ok(())

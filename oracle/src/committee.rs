@@ -237,7 +237,7 @@ impl Actor {
     fn open_own(&self, epoch: u64, reveal: Reveal, commit: Commit) -> Option<Input> {
         let setting = &self.running.get(&epoch)?.frame.setting;
         let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-        let verified = reveal.verify(&commit, &setting.instance, &self.signer.public_key(), &setting.params, keys).ok()?;
+        let verified = reveal.verify(&commit, &setting.instance, self.signer.public_key(), &setting.params, keys).ok()?;
         Some(Input::Observed(Box::new(verified), commit))
     }
 
@@ -329,7 +329,7 @@ impl Actor {
             Effect::SendReveal(reveal) => Message::Reveal(reveal),
             Effect::SignBitVote(vote) => Message::BitVote(self.signer.sign_bit_vote(vote).await?),
             Effect::SignReport { view, digest } => Message::Signature(self.signer.sign_report(epoch, view, digest).await?),
-            Effect::SignWish { view } => Message::Wish(self.signer.sign_wish(epoch, view).await?),
+            Effect::SignWish { view } => Message::Wish(self.signer.sign_wish(epoch, view)),
             Effect::SendProposal(proposal) => Message::Proposal(proposal),
             Effect::FetchReveal { oracle, commit, from } => {
                 self.fetch_reveal(epoch, oracle, commit, from);

@@ -227,7 +227,7 @@ impl Measurer {
             log_head: Hash32::ZERO,
         };
         let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-        let verified = reveal.verify(&commit, &setting.instance, &self.signer.public_key(), &setting.params, keys)?;
+        let verified = reveal.verify(&commit, &setting.instance, self.signer.public_key(), &setting.params, keys)?;
         info!(epoch, providers = verified.reveal.observations.len(), facts = verified.reveal.facts.len(), "measured");
         Ok((verified, commit))
     }

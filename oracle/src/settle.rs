@@ -218,7 +218,7 @@ impl Settler {
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
             if accepted.digest == posting.outcome.ledger.digest {
                 posting.accepted_at_s = Some(accepted.accepted_at_s);
-                self.record(epoch).await?;
+                self.record(epoch, posting.frame.setting.ref_block).await?;
             } else {
                 warn!(epoch, digest = %accepted.digest, "the chain accepted another report of this epoch than we certified");
                 posting.done = true;
@@ -241,8 +241,8 @@ impl Settler {
         Ok(())
     }
 
-    async fn record(&self, epoch: u64) -> Result<(), SettleError> {
-        if let Some(event) = self.client.report_accepted(epoch).await? {
+    async fn record(&self, epoch: u64, from_block: u64) -> Result<(), SettleError> {
+        if let Some(event) = self.client.report_accepted(epoch, from_block).await? {
             info!(epoch, tx = %event.tx_hash, block = event.block_number, gas = event.gas_used, "accepted and final");
             let (digest, tx_hash) = (event.digest, event.tx_hash);
             self.store.put_accepted(&AcceptedEpoch { epoch, digest, tx_hash, block_number: event.block_number, gas_used: event.gas_used }).await?;

@@ -39,7 +39,7 @@ pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
             .map(|id| ProviderTerms {
                 provider: ProviderId(id),
                 class_id: 100,
-                keys: ProviderKeys { receipt_key: Address([50; 20]), claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 } },
+                keys: ProviderKeys { receipt_key: Address([50; 20]), class_id: 100, claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 } },
                 stake: 1_000 * TOKEN,
                 recipient: Address([200; 20]),
             })

@@ -72,7 +72,7 @@ impl World {
     }
 
     fn keys(&self) -> ProviderKeys {
-        ProviderKeys { receipt_key: self.key.address(), claims: self.claims.root() }
+        ProviderKeys { receipt_key: self.key.address(), class_id: 100, claims: self.claims.root() }
     }
 
     fn challenge(&self, kind: Kind) -> Challenge {
@@ -536,6 +536,8 @@ fn response_to_another_oracle_or_epoch() {
     let (keys, params) = (world.keys(), &world.params);
     assert_eq!(fact.verify(&instance(), EPOCH, OracleId(4), &keys, &world.vrf, params), Err(FactError::Context));
     assert_eq!(fact.verify(&instance(), EPOCH + 1, ORACLE, &keys, &world.vrf, params), Err(FactError::Context));
+    let chosen = ProviderKeys { class_id: 101, ..keys };
+    assert_eq!(fact.verify(&instance(), EPOCH, ORACLE, &chosen, &world.vrf, params), Err(FactError::Context), "a chosen class shifts the samples");
     let elsewhere = Instance { chain_id: 1, ..instance() };
     assert_eq!(fact.verify(&elsewhere, EPOCH, ORACLE, &keys, &world.vrf, params), Err(FactError::Context));
     assert_eq!(fact.verify(&instance(), EPOCH, ORACLE, &keys, &vrf_of(2, SLOT), params), Err(FactError::NotScheduled));

@@ -14,26 +14,44 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Open connections; more wait in the backlog.
-const CONNECTIONS: usize = 256;
-/// Bytes received before an answer begins: well above what the guard refuses with a reason.
-const MAX_REQUEST: usize = 65_536;
-/// Between two requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// From a request's first byte to the first byte of its answer; longer than an answer may take.
-const REQUEST: Duration = Duration::from_secs(20);
-/// A peer that takes nothing for so long is gone.
-const STALLED: Duration = Duration::from_secs(20);
+/// What a peer may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Open connections; more wait in the backlog.
+    pub(super) connections: usize,
+    /// Bytes received before an answer begins.
+    pub(super) request_bytes: usize,
+    /// Between two requests.
+    pub(super) idle: Duration,
+    /// From a request's first byte to the first byte of its answer.
+    pub(super) request: Duration,
+    /// A peer that takes nothing for so long is gone.
+    pub(super) stalled: Duration,
+}
+
+impl Default for Limits {
+    /// Well above what the guard refuses with a reason.
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            request_bytes: 65_536,
+            idle: Duration::from_secs(60),
+            request: Duration::from_secs(20),
+            stalled: Duration::from_secs(20),
+        }
+    }
+}
 
 /// A listener whose connections are [`LimitedStream`]s.
 pub(super) struct LimitedListener {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    limits: Limits,
 }
 
 impl LimitedListener {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, slots: Arc::new(Semaphore::new(CONNECTIONS)) }
+    pub(super) fn new(listener: TcpListener, limits: Limits) -> Self {
+        Self { listener, slots: Arc::new(Semaphore::new(limits.connections)), limits }
     }
 }
 
@@ -45,7 +63,7 @@ impl Listener for LimitedListener {
         // The semaphore is never closed: without a slot a connection would only lack its bound.
         let slot = self.slots.clone().acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (LimitedStream::new(stream, slot), peer)
+        (LimitedStream::new(stream, self.limits, slot), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -56,6 +74,7 @@ impl Listener for LimitedListener {
 /// A connection that ends when its peer is silent, slow or talks too much.
 pub(super) struct LimitedStream {
     stream: TcpStream,
+    limits: Limits,
     received: usize,
     read_deadline: Pin<Box<Sleep>>,
     write_deadline: Pin<Box<Sleep>>,
@@ -64,12 +83,13 @@ pub(super) struct LimitedStream {
 }
 
 impl LimitedStream {
-    fn new(stream: TcpStream, slot: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(stream: TcpStream, limits: Limits, slot: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             stream,
+            limits,
             received: 0,
-            read_deadline: Box::pin(sleep(IDLE)),
-            write_deadline: Box::pin(sleep(STALLED)),
+            read_deadline: Box::pin(sleep(limits.idle)),
+            write_deadline: Box::pin(sleep(limits.stalled)),
             stalled: false,
             _slot: slot,
         }
@@ -77,10 +97,11 @@ impl LimitedStream {
 
     fn note_received(&mut self, bytes: usize) -> io::Result<()> {
         if self.received == 0 && bytes > 0 {
-            self.read_deadline.as_mut().reset(after(REQUEST));
+            let deadline = after(self.limits.request);
+            self.read_deadline.as_mut().reset(deadline);
         }
         self.received = self.received.saturating_add(bytes);
-        match self.received > MAX_REQUEST {
+        match self.received > self.limits.request_bytes {
             true => Err(io::Error::new(io::ErrorKind::InvalidData, "the request is too large")),
             false => Ok(()),
         }
@@ -89,7 +110,8 @@ impl LimitedStream {
     fn note_sent(&mut self) {
         self.stalled = false;
         self.received = 0;
-        self.read_deadline.as_mut().reset(after(IDLE));
+        let idle = after(self.limits.idle);
+        self.read_deadline.as_mut().reset(idle);
     }
 }
 
@@ -121,7 +143,8 @@ impl AsyncWrite for LimitedStream {
             Poll::Pending => {
                 if !self.stalled {
                     self.stalled = true;
-                    self.write_deadline.as_mut().reset(after(STALLED));
+                    let deadline = after(self.limits.stalled);
+                    self.write_deadline.as_mut().reset(deadline);
                 }
                 ready!(self.write_deadline.as_mut().poll(cx));
                 Poll::Ready(Err(late()))

@@ -31,7 +31,7 @@ pub use view::{Health, NodeView, ProviderInfo};
 use crate::store::Store;
 use error::ApiError;
 use guard::Guard;
-use listener::LimitedListener;
+use listener::{LimitedListener, Limits};
 use load::Loader;
 
 /// How long open requests may take after shutdown began.
@@ -75,8 +75,12 @@ pub fn router(state: ApiState) -> Router {
 
 /// Serves until the token is cancelled, then lets open requests finish for at most ten seconds.
 pub async fn serve(listener: TcpListener, state: ApiState, token: CancellationToken) -> io::Result<()> {
+    serve_within(Limits::default(), listener, state, token).await
+}
+
+async fn serve_within(limits: Limits, listener: TcpListener, state: ApiState, token: CancellationToken) -> io::Result<()> {
     let stopped = token.clone();
-    let server = axum::serve(LimitedListener::new(listener), router(state)).with_graceful_shutdown(async move { stopped.cancelled().await });
+    let server = axum::serve(LimitedListener::new(listener, limits), router(state)).with_graceful_shutdown(stopped.cancelled_owned());
     let drained = async {
         token.cancelled().await;
         tokio::time::sleep(DRAIN).await;
