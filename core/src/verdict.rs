@@ -207,8 +207,9 @@ impl Verdict {
 
 /// `amount · ppm / 10^6`, rounded down, without overflow for any amount.
 pub fn share(amount: u128, ppm: u64) -> u128 {
-    let (whole, rest) = (amount / u128::from(PPM), amount % u128::from(PPM));
-    whole.saturating_mul(u128::from(ppm)).saturating_add(rest.saturating_mul(u128::from(ppm)) / u128::from(PPM))
+    const MILLION: u128 = PPM as u128;
+    let (whole, rest) = (amount / MILLION, amount % MILLION);
+    whole.saturating_mul(u128::from(ppm)).saturating_add(rest.saturating_mul(u128::from(ppm)) / MILLION)
 }
 
 /// A ratio objective of a class.

@@ -149,6 +149,7 @@ impl Node {
         let mut parts = JoinSet::new();
 
         let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone()));
+        outgoing.deliver_to(inbox.clone());
         let stop = cancel.clone();
         parts.spawn(async move { peers::serve(incoming, inbox, stop).await.map_err(|e| AppError::Server(assay_daemon::describe(&e))) });
         let state = ApiState::new(store.clone(), view.clone());

@@ -346,7 +346,7 @@ impl Actor {
             message => match self.verify(epoch, message) {
                 Ok(input) => Some(input),
                 Err(refusal) => {
-                    warn!(epoch, %refusal, "our own message is refused by our own rules");
+                    warn!(epoch, refusal = %refusal.text, "our own message is refused by our own rules");
                     return Ok(None);
                 }
             },

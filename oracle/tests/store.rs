@@ -185,6 +185,8 @@ async fn many_writers_lose_nothing<B: Backend>() {
 macro_rules! conformance {
     ($module:ident, $backend:ty, [$($test:ident),* $(,)?]) => {
         mod $module {
+            use super::*;
+
             $(#[tokio::test]
             async fn $test() {
                 super::$test::<$backend>().await;

@@ -139,7 +139,7 @@ fn sample_holds(sample: &Sample, slice: &Slice, claims: &ClaimSet) -> bool {
 
 /// Whether a slice is chunk `chunk` of block `block` of the replica with this root and exactly this many blocks.
 pub(crate) fn holds_in_replica(root: &Hash32, blocks: u64, block: u64, chunk: u32, slice: &Slice) -> bool {
-    let position = block.checked_mul(u64::from(CHUNKS_PER_BLOCK)).and_then(|first| first.checked_add(u64::from(chunk)));
+    let position = block.checked_mul(CHUNKS_PER_BLOCK).and_then(|first| first.checked_add(u64::from(chunk)));
     let total_bytes = u64::try_from(BLOCK_BYTES).ok().and_then(|bytes| bytes.checked_mul(blocks));
     match (position, total_bytes) {
         (Some(position), Some(total_bytes)) => slice::verify(root, total_bytes, position, slice).is_ok(),

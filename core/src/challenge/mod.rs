@@ -136,7 +136,7 @@ impl Challenge {
         (0..self.kind.samples())
             .map(|_| Sample {
                 block: stream.below(self.claim_blocks),
-                chunk: u32::try_from(stream.below(u64::from(CHUNKS_PER_BLOCK))).unwrap_or(0),
+                chunk: u32::try_from(stream.below(CHUNKS_PER_BLOCK)).unwrap_or(0),
             })
             .collect()
     }

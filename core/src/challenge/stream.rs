@@ -35,7 +35,7 @@ impl Stream {
             return 0;
         }
         // The largest multiple of `bound` that fits: words at or above it are drawn again.
-        let rest = (u64::MAX % bound).wrapping_add(1) % bound;
+        let rest = u64::MAX.checked_rem(bound).map_or(0, |rest| rest.wrapping_add(1).checked_rem(bound).unwrap_or(0));
         let limit = u64::MAX.wrapping_sub(rest);
         loop {
             let word = self.word();

@@ -181,7 +181,11 @@ pub(super) async fn list(State(state): State<ApiState>, asked: Asked) -> Result<
 }
 
 /// `/v1/epochs/{e}`
-pub(super) async fn summary(State(state): State<ApiState>, Segments(number): Segments<String>, asked: Asked) -> Result<Json<Summary>, ApiError> {
+pub(super) async fn summary(
+    State(state): State<ApiState>,
+    Segments(number): Segments<String>,
+    asked: Asked,
+) -> Result<Json<Summary>, ApiError> {
     asked.only(&[])?;
     let number = page::epoch(&number)?;
     let setting = state.view.setting(number);

@@ -55,7 +55,11 @@ enum Check {
 fn check(request: &Request) -> Result<Check, ApiError> {
     let uri = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
     if uri > MAX_URI {
-        return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", format!("path and query hold {uri} bytes, {MAX_URI} are allowed")));
+        return Err(ApiError::new(
+            StatusCode::URI_TOO_LONG,
+            "uri_too_long",
+            format!("path and query hold {uri} bytes, {MAX_URI} are allowed"),
+        ));
     }
     let size = header_bytes(request.headers());
     if size > MAX_HEADERS {

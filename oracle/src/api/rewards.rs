@@ -57,7 +57,8 @@ pub(super) async fn reward(
         Payee::Oracle(oracle) => ledger.oracles.get(&oracle),
     };
     let standing = standing.filter(|standing| standing.cumulative > 0);
-    let Standing { cumulative, recipient, .. } = *standing.ok_or_else(|| ApiError::not_found(format!("{kind} {id} has earned nothing yet")))?;
+    let Standing { cumulative, recipient, .. } =
+        *standing.ok_or_else(|| ApiError::not_found(format!("{kind} {id} has earned nothing yet")))?;
     let report = epoch.outcome().report.clone();
     let token = token(&state, report.epoch)?;
     let (kind, id) = payee.kind_and_id();

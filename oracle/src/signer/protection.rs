@@ -159,33 +159,33 @@ pub struct Protection {
 /// A record as JSON: `assay-oracle protection export`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Export {
+struct Export {
     /// 1.
-    pub version: u32,
+    version: u32,
     /// Compressed, 96 bytes, `0x` and hex.
-    pub public_key: String,
+    public_key: String,
     /// Chain.
-    pub chain_id: u64,
+    chain_id: u64,
     /// Settlement contract.
-    pub settlement: Address,
+    settlement: Address,
     /// Nothing at or below this epoch is signed.
-    pub pruned_through: Option<u64>,
+    pruned_through: Option<u64>,
     /// Ascending by kind, epoch, view.
-    pub statements: Vec<ExportedStatement>,
+    statements: Vec<ExportedStatement>,
 }
 
 /// One line of an export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ExportedStatement {
+struct ExportedStatement {
     /// What was signed.
-    pub kind: StatementKind,
+    kind: StatementKind,
     /// Epoch.
-    pub epoch: u64,
+    epoch: u64,
     /// View.
-    pub view: u64,
+    view: u64,
     /// Its digest; null when records contradicted each other, so that nothing is signed here.
-    pub digest: Option<Hash32>,
+    digest: Option<Hash32>,
 }
 
 /// What an import changed.
@@ -291,8 +291,7 @@ impl Protection {
         tx.commit().await.map_err(|source| self.failed(source))
     }
 
-    /// The whole record.
-    pub async fn export(&self) -> Result<Export, ProtectionError> {
+    async fn record(&self) -> Result<Export, ProtectionError> {
         let mut connection = self.connection.lock().await;
         let mut tx = self.begin(&mut connection).await?;
         let pruned_through = self.watermark(&mut tx).await?;
@@ -312,14 +311,13 @@ impl Protection {
         })
     }
 
-    /// The whole record as text.
-    pub async fn export_json(&self) -> Result<String, ProtectionError> {
-        let export = self.export().await?;
+    /// The whole record as JSON.
+    pub async fn export(&self) -> Result<String, ProtectionError> {
+        let export = self.record().await?;
         serde_json::to_string_pretty(&export).map_err(|error| damaged(&self.path, &error.to_string()))
     }
 
-    /// Merges an export so that afterwards no more may be signed than under either record. All of it or nothing is imported.
-    pub async fn import(&self, export: &Export) -> Result<ImportSummary, ProtectionError> {
+    async fn merge_record(&self, export: &Export) -> Result<ImportSummary, ProtectionError> {
         self.check_import(export)?;
         let mut connection = self.connection.lock().await;
         let mut tx = self.begin(&mut connection).await?;
@@ -339,10 +337,10 @@ impl Protection {
         Ok(summary)
     }
 
-    /// As [`Protection::import`], from text.
-    pub async fn import_json(&self, text: &str) -> Result<ImportSummary, ProtectionError> {
+    /// Merges an export so that afterwards no more may be signed than under either record. All of it or nothing is imported.
+    pub async fn import(&self, text: &str) -> Result<ImportSummary, ProtectionError> {
         let export: Export = serde_json::from_str(text).map_err(|error| ProtectionError::Import { problem: error.to_string() })?;
-        self.import(&export).await
+        self.merge_record(&export).await
     }
 
     /// Closes the file and lets the next process in.
@@ -659,8 +657,9 @@ mod tests {
     async fn a_caller_that_goes_away_leaves_no_open_transaction() {
         let (_directory, path) = fresh().await;
         let protection = open(&path).await;
+        let first = digest(1);
         for polls in 0..12 {
-            let mut call = Box::pin(protection.check_and_record(StatementKind::Report, 1, polls, &digest(1)));
+            let mut call = Box::pin(protection.check_and_record(StatementKind::Report, 1, polls, &first));
             for _ in 0..polls {
                 let _ = futures::poll!(&mut call);
                 tokio::task::yield_now().await;
@@ -744,7 +743,7 @@ mod tests {
             assert!(matches!(error, SignerError::Pruned { through: 5, .. }), "{error}");
         }
         assert!(protection.check_and_record(StatementKind::Commit, 6, 0, &digest(2)).await.is_err());
-        assert_eq!(protection.export().await.unwrap().statements.len(), 1);
+        assert_eq!(protection.record().await.unwrap().statements.len(), 1);
     }
 
     #[tokio::test]
@@ -756,8 +755,8 @@ mod tests {
             protection.check_and_record(StatementKind::Commit, epoch, 0, &digest(byte)).await.unwrap();
         }
         theirs.prune(3).await.unwrap();
-        let text = theirs.export_json().await.unwrap();
-        let summary = ours.import_json(&text).await.unwrap();
+        let text = theirs.export().await.unwrap();
+        let summary = ours.import(&text).await.unwrap();
         assert_eq!(summary, ImportSummary { added: 1, known: 1, contradicted: 1, pruned: 0 });
 
         assert!(matches!(ours.check_and_record(StatementKind::Commit, 2, 0, &digest(1)).await, Err(SignerError::Pruned { through: 3, .. })));
@@ -771,18 +770,18 @@ mod tests {
             Err(SignerError::WouldEquivocate { recorded, .. }) if recorded == digest(3)
         ));
         // Contradictions travel on, and importing again changes nothing.
-        let merged = ours.export().await.unwrap();
-        assert_eq!(ours.import(&merged).await.unwrap(), ImportSummary { known: 3, ..ImportSummary::default() });
-        assert_eq!(ours.export().await.unwrap(), merged);
-        assert_eq!(theirs.import(&merged).await.unwrap().contradicted, 1);
-        assert_eq!(theirs.export().await.unwrap(), merged);
+        let merged = ours.record().await.unwrap();
+        assert_eq!(ours.merge_record(&merged).await.unwrap(), ImportSummary { known: 3, ..ImportSummary::default() });
+        assert_eq!(ours.record().await.unwrap(), merged);
+        assert_eq!(theirs.merge_record(&merged).await.unwrap().contradicted, 1);
+        assert_eq!(theirs.record().await.unwrap(), merged);
     }
 
     #[tokio::test]
     async fn a_foreign_or_unreadable_import_is_refused_whole() {
         let (_directory, path) = fresh().await;
         let protection = open(&path).await;
-        let mut export = protection.export().await.unwrap();
+        let mut export = protection.record().await.unwrap();
         export.statements = vec![ExportedStatement { kind: StatementKind::Report, epoch: 1, view: 0, digest: Some(digest(1)) }];
         let foreign = [
             Export { public_key: shown_key(&key(2)), ..export.clone() },
@@ -792,13 +791,13 @@ mod tests {
             Export { version: 2, ..export.clone() },
         ];
         for foreign in foreign {
-            assert!(matches!(protection.import(&foreign).await, Err(ProtectionError::Import { .. })));
+            assert!(matches!(protection.merge_record(&foreign).await, Err(ProtectionError::Import { .. })));
         }
         export.statements.push(ExportedStatement { epoch: u64::MAX, ..export.statements[0] });
-        assert!(matches!(protection.import(&export).await, Err(ProtectionError::TooLarge { what: "epoch", .. })));
+        assert!(matches!(protection.merge_record(&export).await, Err(ProtectionError::TooLarge { what: "epoch", .. })));
         for text in ["", "{}", "[1]"] {
-            assert!(matches!(protection.import_json(text).await, Err(ProtectionError::Import { .. })));
+            assert!(matches!(protection.import(text).await, Err(ProtectionError::Import { .. })));
         }
-        assert!(protection.export().await.unwrap().statements.is_empty());
+        assert!(protection.record().await.unwrap().statements.is_empty());
     }
 }

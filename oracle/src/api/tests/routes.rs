@@ -94,7 +94,14 @@ async fn providers_carry_terms_verdict_and_the_bound_of_loss() {
     assert_eq!((as_::<u64>(&page["items"][0]["id"]), &page["next"]), (2, &json!(3)));
     assert_eq!(world.read("/v1/providers?after=4").await, json!({ "items": [], "next": null }));
     assert_eq!(world.refused("/v1/providers/5").await, (404, "not_found".to_owned()));
-    for bad in ["/v1/providers/0", "/v1/providers/x", "/v1/providers/-1", "/v1/providers/1?x=1", "/v1/providers?limit=0", "/v1/providers?limit=1001"] {
+    for bad in [
+        "/v1/providers/0",
+        "/v1/providers/x",
+        "/v1/providers/-1",
+        "/v1/providers/1?x=1",
+        "/v1/providers?limit=0",
+        "/v1/providers?limit=1001",
+    ] {
         assert_eq!(world.refused(bad).await, (400, "bad_request".to_owned()), "{bad}");
     }
 }
@@ -133,10 +140,15 @@ async fn an_epoch_goes_from_future_to_accepted() {
 
     world.accept(EPOCH, world.outcome.ledger.digest).await;
     let accepted = world.read(&path).await;
-    assert_eq!((&accepted["state"], &accepted["accepted"]["gas_used"], &accepted["accepted"]["block_number"]), (&json!("accepted"), &json!(187_000), &json!(41)));
+    assert_eq!(
+        (&accepted["state"], &accepted["accepted"]["gas_used"], &accepted["accepted"]["block_number"]),
+        (&json!("accepted"), &json!(187_000), &json!(41))
+    );
     assert_eq!(as_::<Hash32>(&accepted["accepted"]["tx_hash"]), Hash32([77; 32]));
 
-    for (now_ms, state) in [(world.setting.start_ms() - 1, "future"), (world.setting.start_ms(), "measuring"), (world.reveals_due_ms() - 1, "measuring")] {
+    for (now_ms, state) in
+        [(world.setting.start_ms() - 1, "future"), (world.setting.start_ms(), "measuring"), (world.reveals_due_ms() - 1, "measuring")]
+    {
         world.set_now(now_ms);
         let early = world.read(&path).await;
         assert_eq!((&early["state"], &early["report"], &early["accepted"]), (&json!(state), &Value::Null, &Value::Null));
@@ -301,13 +313,22 @@ async fn the_roots_recompute_from_the_observations() {
     assert_eq!(merkle::root(vectors.collect()), world.outcome.report.obs_root);
 
     let fact = &reveals[1]["facts"][0];
-    assert_eq!((&fact["fault"], &fact["challenge"]["provider"], &fact["challenge"]["kind"]), (&json!("StorageMissing"), &json!(3), &json!(4)));
+    assert_eq!(
+        (&fact["fault"], &fact["challenge"]["provider"], &fact["challenge"]["kind"]),
+        (&json!("StorageMissing"), &json!(3), &json!(4))
+    );
     assert_eq!((fact["words"].as_array().unwrap().len(), fact["slice"]["chunk"].as_str().unwrap().len()), (30, 2 + 2_048));
 
     let mut after = 0;
     for provider in 1..=3u64 {
         let page = world.read(&format!("{path}?limit=1&after={after}")).await;
-        let of_page: Vec<u64> = page["reveals"].as_array().unwrap().iter().flat_map(|reveal| reveal["observations"].as_array().unwrap()).map(|salted| as_(&salted["observation"]["provider"])).collect();
+        let of_page: Vec<u64> = page["reveals"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|reveal| reveal["observations"].as_array().unwrap())
+            .map(|salted| as_(&salted["observation"]["provider"]))
+            .collect();
         assert_eq!(of_page, [provider; 3]);
         assert_eq!(page["reveals"][1]["facts"].as_array().unwrap().len(), usize::from(provider == 3));
         after = page["next"].as_u64().unwrap_or(0);

@@ -57,7 +57,11 @@ pub(super) fn setting(epoch: u64) -> Setting {
             .map(|id| ProviderTerms {
                 provider: ProviderId(id),
                 class_id: 100,
-                keys: ProviderKeys { receipt_key: Address([50; 20]), class_id: 100, claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 } },
+                keys: ProviderKeys {
+                    receipt_key: Address([50; 20]),
+                    class_id: 100,
+                    claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 },
+                },
                 stake: 1_000 * TOKEN,
                 recipient: Address([200 + id as u8; 20]),
             })
@@ -121,7 +125,8 @@ pub(super) fn revealed(setting: &Setting, oracle: OracleId) -> (SignedCommit, Ve
         observation: observation(setting, oracle, terms.provider, &facts),
         salt: Hash32([0xe0 + oracle.0 as u8 / 10; 32]),
     };
-    let vrf = |slot: usize| secret(oracle.0).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot as u32, &seeds.slots[slot]));
+    let vrf =
+        |slot: usize| secret(oracle.0).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot as u32, &seeds.slots[slot]));
     let reveal = Reveal {
         epoch: setting.epoch,
         oracle,
@@ -187,7 +192,8 @@ impl NodeView for TestView {
         let info = |terms: &ProviderTerms| ProviderInfo { terms: *terms, endpoint: format!("http://provider-{}:7000", terms.provider) };
         let mut providers: Vec<_> = setting(EPOCH).providers.iter().map(info).collect();
         // One that registered after the epoch.
-        providers.insert(0, ProviderInfo { terms: ProviderTerms { provider: ProviderId(4), ..providers[0].terms }, endpoint: String::new() });
+        providers
+            .insert(0, ProviderInfo { terms: ProviderTerms { provider: ProviderId(4), ..providers[0].terms }, endpoint: String::new() });
         providers
     }
 

@@ -1,0 +1,366 @@
+//! Sending to peers: one task for each peer and statement, so that no peer waits for another and no statement for the one before it.
+//!
+//! What is queued here is lost in a crash; the driver queues it again from its log.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use assay_core::hash::Hash32;
+use assay_core::ids::OracleId;
+use assay_core::observation::Reveal;
+use assay_core::report::{Certificate, Outcome};
+use assay_proto::convert::wire_bytes;
+use assay_proto::oracle::v1 as wire;
+use assay_proto::oracle::v1::committee_client::CommitteeClient;
+use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message, decode_reveal};
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, warn};
+
+use super::{DeliverOutcome, Inbox, MAX_TRANSPORT_BYTES};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A call with a small message; a second more for every MiB.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(18);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// A missing reveal is asked for as long as an epoch may close, ever more rarely.
+const FETCH_FOR: Duration = Duration::from_secs(60 * 60);
+const MAX_FETCH_BACKOFF: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Statements on their way to one peer at the same time.
+const IN_FLIGHT: usize = 4;
+/// Statements waiting for one peer. Peers share their bytes.
+const MAX_PENDING: usize = 512;
+const MAX_PENDING_BYTES: usize = 128 * 1024 * 1024;
+const MIB: usize = 1024 * 1024;
+
+type Client = CommitteeClient<Channel>;
+
+/// The node's way to its peers. Cheap to clone; clones share connections and queues. Everything stops with the token.
+#[derive(Clone)]
+pub struct Outgoing {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    me: OracleId,
+    cancel: CancellationToken,
+    inbox: OnceLock<Arc<dyn Inbox>>,
+    peers: Mutex<BTreeMap<OracleId, Arc<Peer>>>,
+}
+
+/// One peer's connection and queue.
+struct Peer {
+    oracle: OracleId,
+    connection: Mutex<Connection>,
+    in_flight: Semaphore,
+    pending: Mutex<Pending>,
+    /// It took something: whatever waits for it may try at once.
+    took: Notify,
+}
+
+struct Connection {
+    endpoint: String,
+    /// None when the endpoint is malformed.
+    client: Option<Client>,
+}
+
+#[derive(Default)]
+struct Pending {
+    digests: HashSet<[u8; 32]>,
+    bytes: usize,
+}
+
+/// One statement on its way to one peer.
+struct Parcel {
+    name: &'static str,
+    epoch: u64,
+    digest: [u8; 32],
+    envelope: Bytes,
+    deadline_ms: u64,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Replied(DeliverOutcome),
+    /// The transport or the peer failed: try again.
+    Failed(Code),
+    /// The peer's transport cannot take it at all.
+    Unfit(Code),
+}
+
+impl Outgoing {
+    /// Nothing is connected before something is sent. Must be used within a runtime.
+    pub fn new(me: OracleId, cancel: CancellationToken) -> Self {
+        Self { shared: Arc::new(Shared { me, cancel, inbox: OnceLock::new(), peers: Mutex::default() }) }
+    }
+
+    /// Where fetched reveals go. Set once, before the first [`Outgoing::fetch_reveal`].
+    pub fn deliver_to(&self, inbox: Arc<dyn Inbox>) {
+        if self.shared.inbox.set(inbox).is_err() {
+            warn!("the inbox for fetched reveals was set twice; the first stays");
+        }
+    }
+
+    /// Sends a statement to every peer but ourselves until it is taken or refused for good, or until `deadline_ms` (unix). Returns at
+    /// once; a statement that is on its way to a peer already is not sent twice.
+    pub fn broadcast(&self, peers: &BTreeMap<OracleId, String>, message: &Message, deadline_ms: u64) {
+        let envelope = message.encode();
+        if envelope.len() > MAX_MESSAGE_BYTES {
+            warn!(epoch = message.epoch(), name = message.name(), bytes = envelope.len(), "too large to be sent: no peer would read it");
+            return;
+        }
+        let digest = *blake3::hash(&envelope).as_bytes();
+        for (oracle, endpoint) in peers {
+            if *oracle == self.shared.me {
+                continue;
+            }
+            let peer = self.shared.peer(*oracle, endpoint);
+            let parcel = Parcel { name: message.name(), epoch: message.epoch(), digest, envelope: envelope.clone(), deadline_ms };
+            if peer.admit(&parcel) {
+                let cancel = self.shared.cancel.clone();
+                tokio::spawn(async move { cancel.run_until_cancelled(peer.send(parcel)).await });
+            }
+        }
+    }
+
+    /// Statements that some peer has not taken yet, counted for each peer.
+    pub fn pending(&self) -> usize {
+        locked(&self.shared.peers).values().map(|peer| locked(&peer.pending).digests.len()).sum()
+    }
+
+    /// Asks these peers for a reveal, again and again, and hands what they give to the inbox until it takes one. Returns at once.
+    pub fn fetch_reveal(&self, peers: Vec<(OracleId, String)>, epoch: u64, oracle: OracleId, commit_digest: Hash32) {
+        let Some(inbox) = self.shared.inbox.get().cloned() else {
+            warn!(epoch, %oracle, "a reveal is missing and nobody takes it: no inbox is set");
+            return;
+        };
+        let peers = self.shared.others(peers);
+        let cancel = self.shared.cancel.clone();
+        tokio::spawn(async move {
+            let fetching = tokio::time::timeout(FETCH_FOR, fetch_until_taken(&peers, epoch, oracle, commit_digest, inbox.as_ref()));
+            if let Some(Err(_)) = cancel.run_until_cancelled(fetching).await {
+                warn!(epoch, %oracle, "no peer gave a reveal that fits its commit");
+            }
+        });
+    }
+
+    /// A certified report from the first peer that has one. Nothing in it is verified: a peer that lies hides the others, so prefer
+    /// [`Outgoing::fetch_report_where`].
+    pub async fn fetch_report(&self, peers: Vec<(OracleId, String)>, epoch: u64) -> Option<(Certificate, Outcome)> {
+        self.fetch_report_where(peers, epoch, |_, _| true).await
+    }
+
+    /// The first peer's certified report that `stands`. Each peer is asked once, in order.
+    pub async fn fetch_report_where(
+        &self,
+        peers: Vec<(OracleId, String)>,
+        epoch: u64,
+        stands: impl Fn(&Certificate, &Outcome) -> bool,
+    ) -> Option<(Certificate, Outcome)> {
+        for peer in self.shared.others(peers) {
+            match peer.report(epoch).await {
+                Some((certificate, outcome)) if stands(&certificate, &outcome) => return Some((certificate, outcome)),
+                Some(_) => warn!(epoch, peer = %peer.oracle, "a peer gave a report that does not stand"),
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+impl Shared {
+    /// The peer with its newest endpoint.
+    fn peer(&self, oracle: OracleId, endpoint: &str) -> Arc<Peer> {
+        let mut peers = locked(&self.peers);
+        let peer = peers.entry(oracle).or_insert_with(|| Arc::new(Peer::new(oracle, endpoint)));
+        peer.moved_to(endpoint);
+        peer.clone()
+    }
+
+    fn others(&self, peers: Vec<(OracleId, String)>) -> Vec<Arc<Peer>> {
+        peers.into_iter().filter(|(oracle, _)| *oracle != self.me).map(|(oracle, endpoint)| self.peer(oracle, &endpoint)).collect()
+    }
+}
+
+impl Connection {
+    fn new(oracle: OracleId, endpoint: &str) -> Self {
+        let client = connect(endpoint);
+        if client.is_none() {
+            warn!(peer = %oracle, ?endpoint, "the registered endpoint is not of the form http://host:port");
+        }
+        Self { endpoint: endpoint.to_owned(), client }
+    }
+}
+
+fn connect(endpoint: &str) -> Option<Client> {
+    let channel = Endpoint::from_shared(endpoint.to_owned())
+        .ok()
+        .filter(|parsed| parsed.uri().scheme_str() == Some("http") && parsed.uri().authority().is_some())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .connect_lazy();
+    Some(CommitteeClient::new(channel).max_decoding_message_size(MAX_TRANSPORT_BYTES).max_encoding_message_size(MAX_TRANSPORT_BYTES))
+}
+
+impl Peer {
+    fn new(oracle: OracleId, endpoint: &str) -> Self {
+        Self {
+            oracle,
+            connection: Mutex::new(Connection::new(oracle, endpoint)),
+            in_flight: Semaphore::new(IN_FLIGHT),
+            pending: Mutex::default(),
+            took: Notify::new(),
+        }
+    }
+
+    fn moved_to(&self, endpoint: &str) {
+        let mut connection = locked(&self.connection);
+        if connection.endpoint != endpoint {
+            *connection = Connection::new(self.oracle, endpoint);
+        }
+    }
+
+    fn client(&self) -> Option<Client> {
+        locked(&self.connection).client.clone()
+    }
+
+    /// Whether the parcel is new and there is room for it.
+    fn admit(&self, parcel: &Parcel) -> bool {
+        let mut pending = locked(&self.pending);
+        if pending.digests.contains(&parcel.digest) {
+            return false;
+        }
+        let bytes = pending.bytes.saturating_add(parcel.envelope.len());
+        if pending.digests.len() >= MAX_PENDING || bytes > MAX_PENDING_BYTES {
+            warn!(peer = %self.oracle, epoch = parcel.epoch, name = parcel.name, "dropped: too much waits for this peer");
+            return false;
+        }
+        pending.bytes = bytes;
+        pending.digests.insert(parcel.digest)
+    }
+
+    async fn send(&self, parcel: Parcel) {
+        let Parcel { name, epoch, .. } = parcel;
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let left = Duration::from_millis(parcel.deadline_ms.saturating_sub(now_ms()));
+            if left.is_zero() {
+                warn!(peer = %self.oracle, epoch, name, "not delivered before its deadline");
+                break;
+            }
+            // Registered before the attempt, so that nothing the peer takes meanwhile is missed.
+            let took = self.took.notified();
+            match self.attempt(&parcel).await {
+                Attempt::Replied(outcome) if outcome.is_final() => {
+                    self.log_final(name, epoch, &outcome);
+                    break;
+                }
+                Attempt::Unfit(code) => {
+                    warn!(peer = %self.oracle, epoch, name, ?code, "the peer cannot take this");
+                    break;
+                }
+                Attempt::Replied(outcome) => debug!(peer = %self.oracle, epoch, name, ?outcome, "not yet"),
+                Attempt::Failed(code) => debug!(peer = %self.oracle, epoch, name, ?code, "not reached"),
+            }
+            tokio::select! {
+                () = took => {}
+                () = tokio::time::sleep(jittered(backoff).min(left)) => {}
+            }
+            backoff = backoff.saturating_mul(2).min(MAX_BACKOFF);
+        }
+        let mut pending = locked(&self.pending);
+        pending.digests.remove(&parcel.digest);
+        pending.bytes = pending.bytes.saturating_sub(parcel.envelope.len());
+    }
+
+    fn log_final(&self, name: &'static str, epoch: u64, outcome: &DeliverOutcome) {
+        match outcome {
+            DeliverOutcome::Refused(refusal) => {
+                warn!(peer = %self.oracle, epoch, name, reason = ?refusal.reason, text = ?refusal.text, "the peer refused");
+            }
+            _ => {
+                debug!(peer = %self.oracle, epoch, name, "delivered");
+                self.took.notify_waiters();
+            }
+        }
+    }
+
+    async fn attempt(&self, parcel: &Parcel) -> Attempt {
+        let Ok(_permit) = self.in_flight.acquire().await else { return Attempt::Failed(Code::Cancelled) };
+        let Some(mut client) = self.client() else { return Attempt::Failed(Code::Unavailable) };
+        let seconds = u32::try_from(parcel.envelope.len() / MIB).unwrap_or(u32::MAX);
+        let timeout = CALL_TIMEOUT.saturating_add(Duration::from_secs(1).saturating_mul(seconds));
+        let call = client.deliver(wire::DeliverRequest { envelope: parcel.envelope.clone() });
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(reply)) => Attempt::Replied(DeliverOutcome::from_reply(reply.into_inner())),
+            Ok(Err(status)) if matches!(status.code(), Code::InvalidArgument | Code::OutOfRange) => Attempt::Unfit(status.code()),
+            Ok(Err(status)) => Attempt::Failed(status.code()),
+            Err(_) => Attempt::Failed(Code::DeadlineExceeded),
+        }
+    }
+
+    async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal> {
+        let mut client = self.client()?;
+        let request = wire::FetchRevealRequest { epoch, oracle_id: oracle.0, commit_digest: wire_bytes(commit_digest.as_bytes()) };
+        let reply = tokio::time::timeout(FETCH_TIMEOUT, client.fetch_reveal(request)).await.ok()?.ok()?;
+        let bytes = reply.into_inner().reveal?;
+        match decode_reveal(&bytes) {
+            Ok(reveal) if reveal.epoch == epoch && reveal.oracle == oracle => Some(reveal),
+            _ => {
+                warn!(epoch, %oracle, peer = %self.oracle, "a peer gave something else than the reveal asked for");
+                None
+            }
+        }
+    }
+
+    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)> {
+        let mut client = self.client()?;
+        let call = client.fetch_report(wire::FetchReportRequest { epoch });
+        let reply = tokio::time::timeout(FETCH_TIMEOUT, call).await.ok()?.ok()?.into_inner();
+        let certificate = Certificate::try_from(reply.certificate?).ok()?;
+        let outcome: Outcome = serde_json::from_slice(&reply.outcome_json).ok()?;
+        let about_it = certificate.report.epoch == epoch && certificate.report == outcome.report;
+        about_it.then_some((certificate, outcome))
+    }
+}
+
+async fn fetch_until_taken(peers: &[Arc<Peer>], epoch: u64, oracle: OracleId, commit_digest: Hash32, inbox: &dyn Inbox) {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        for peer in peers {
+            let Some(reveal) = peer.reveal(epoch, oracle, commit_digest).await else { continue };
+            match inbox.deliver(Message::Reveal(Box::new(reveal))).await {
+                DeliverOutcome::Accepted | DeliverOutcome::Known => return,
+                outcome => warn!(epoch, %oracle, peer = %peer.oracle, ?outcome, "a fetched reveal was not taken"),
+            }
+        }
+        tokio::time::sleep(jittered(backoff)).await;
+        backoff = backoff.saturating_mul(2).min(MAX_FETCH_BACKOFF);
+    }
+}
+
+/// Three quarters to all of it, so that peers that went down together do not come back together.
+fn jittered(backoff: Duration) -> Duration {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    backoff.saturating_mul(75 + (nanos / 1_000) % 26) / 100
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,119 @@
+//! The gRPC side of the inbox: limits first, then parsing, then the node.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_core::hash::Hash32;
+use assay_core::ids::OracleId;
+use assay_proto::convert::{ConvertError, hash};
+use assay_proto::oracle::v1 as wire;
+use assay_proto::oracle::v1::committee_server::{Committee, CommitteeServer};
+use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message, encode_reveal};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::{Inbox, MAX_TRANSPORT_BYTES};
+
+/// Requests that are parsed and answered at the same time, over all peers. Each may hold some times [`MAX_MESSAGE_BYTES`].
+const CONCURRENT_CALLS: usize = 16;
+/// Requests of one connection that are read at the same time.
+const CONCURRENT_PER_CONNECTION: usize = 8;
+/// For one call, its waiting included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Parsing more than this is put on a thread of its own: every signature in it is a curve point to check.
+const PARSED_IN_PLACE_BYTES: usize = 4 * 1024;
+
+/// The committee service over an inbox.
+pub struct CommitteeService<I> {
+    inbox: Arc<I>,
+    calls: Semaphore,
+}
+
+impl<I: Inbox> CommitteeService<I> {
+    /// The service as tonic takes it, with its size limits.
+    pub fn server(inbox: Arc<I>) -> CommitteeServer<Self> {
+        CommitteeServer::new(Self { inbox, calls: Semaphore::new(CONCURRENT_CALLS) })
+            .max_decoding_message_size(MAX_TRANSPORT_BYTES)
+            .max_encoding_message_size(MAX_TRANSPORT_BYTES)
+    }
+
+    async fn limited<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+        let limited = async {
+            let _permit = self.calls.acquire().await.map_err(|_| Status::unavailable("the node is stopping"))?;
+            call.await
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, limited).await {
+            Ok(reply) => reply.map(Response::new),
+            Err(_) => Err(Status::resource_exhausted("too much to do; try again")),
+        }
+    }
+}
+
+/// Serves until the token is cancelled.
+pub async fn serve<I: Inbox>(incoming: TcpIncoming, inbox: Arc<I>, stop: CancellationToken) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .concurrency_limit_per_connection(CONCURRENT_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .add_service(CommitteeService::server(inbox))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+}
+
+#[tonic::async_trait]
+impl<I: Inbox> Committee for CommitteeService<I> {
+    async fn deliver(&self, request: Request<wire::DeliverRequest>) -> Result<Response<wire::DeliverReply>, Status> {
+        let envelope = request.into_inner().envelope;
+        self.limited(async {
+            let message = parse(envelope).await?;
+            Ok(self.inbox.deliver(message).await.into())
+        })
+        .await
+    }
+
+    async fn fetch_reveal(&self, request: Request<wire::FetchRevealRequest>) -> Result<Response<wire::FetchRevealReply>, Status> {
+        let request = request.into_inner();
+        let digest: Hash32 = hash(&request.commit_digest, "commit_digest").map_err(invalid)?;
+        self.limited(async {
+            let reveal = self.inbox.reveal(request.epoch, OracleId(request.oracle_id), digest).await;
+            Ok(wire::FetchRevealReply { reveal: reveal.as_ref().map(encode_reveal) })
+        })
+        .await
+    }
+
+    async fn fetch_report(&self, request: Request<wire::FetchReportRequest>) -> Result<Response<wire::FetchReportReply>, Status> {
+        let epoch = request.into_inner().epoch;
+        self.limited(async {
+            let found = self.inbox.report(epoch).await;
+            let (certificate, outcome) = found.ok_or_else(|| Status::not_found(format!("no certified report of epoch {epoch} is here")))?;
+            let outcome_json = serde_json::to_vec(&outcome).map_err(|_| Status::internal("the outcome has no JSON form"))?;
+            if outcome_json.len() > MAX_MESSAGE_BYTES {
+                return Err(Status::internal("the outcome is larger than a reply may be"));
+            }
+            Ok(wire::FetchReportReply { certificate: Some((&certificate).into()), outcome_json: outcome_json.into() })
+        })
+        .await
+    }
+}
+
+async fn parse(envelope: Bytes) -> Result<Message, Status> {
+    let parsed = match envelope.len() > PARSED_IN_PLACE_BYTES {
+        false => Message::decode(&envelope),
+        true => {
+            let parsing = tokio::task::spawn_blocking(move || Message::decode(&envelope));
+            parsing.await.map_err(|_| Status::internal("parsing failed"))?
+        }
+    };
+    parsed.map_err(invalid)
+}
+
+fn invalid(error: ConvertError) -> Status {
+    Status::invalid_argument(error.to_string())
+}

@@ -1,0 +1,298 @@
+//! Peers on loopback, with real connections.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use assay_core::bls::{Domain, SecretKey, Signature};
+use assay_core::epoch::Wish;
+use assay_core::observation::Seeds;
+use assay_core::report::Ledger;
+use assay_proto::oracle::v1::committee_client::CommitteeClient;
+use assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
+use bytes::Bytes;
+use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Code;
+use tonic::transport::server::TcpIncoming;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An inbox that says what it got and answers as told.
+struct Recorder {
+    got: mpsc::UnboundedSender<Message>,
+    /// So many deliveries are put off before one is accepted.
+    put_off: AtomicUsize,
+    refusal: Option<Refusal>,
+    reveal: Option<Reveal>,
+    report: Option<(Certificate, Outcome)>,
+    /// Never answers.
+    stuck: bool,
+}
+
+#[async_trait]
+impl Inbox for Recorder {
+    async fn deliver(&self, message: Message) -> DeliverOutcome {
+        if self.stuck {
+            std::future::pending::<()>().await;
+        }
+        if self.put_off.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return DeliverOutcome::Refused(Refusal::later("the epoch is not open here"));
+        }
+        self.got.send(message).unwrap();
+        self.refusal.clone().map_or(DeliverOutcome::Accepted, DeliverOutcome::Refused)
+    }
+
+    async fn reveal(&self, epoch: u64, oracle: OracleId, _: Hash32) -> Option<Reveal> {
+        self.reveal.clone().filter(|reveal| reveal.epoch == epoch && reveal.oracle == oracle)
+    }
+
+    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)> {
+        self.report.clone().filter(|(certificate, _)| certificate.report.epoch == epoch)
+    }
+}
+
+fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
+    let (got, received) = mpsc::unbounded_channel();
+    (Recorder { got, put_off: AtomicUsize::new(0), refusal: None, reveal: None, report: None, stuck: false }, received)
+}
+
+/// A port that is ours and that nobody listens on yet: connections are refused.
+fn reserved() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    (socket, endpoint)
+}
+
+fn start(socket: TcpSocket, inbox: Recorder, stop: &CancellationToken) {
+    let incoming = TcpIncoming::from(socket.listen(64).unwrap()).with_nodelay(Some(true));
+    tokio::spawn(serve(incoming, Arc::new(inbox), stop.clone()));
+}
+
+fn up(inbox: Recorder, stop: &CancellationToken) -> String {
+    let (socket, endpoint) = reserved();
+    start(socket, inbox, stop);
+    endpoint
+}
+
+fn stopping() -> (CancellationToken, DropGuard) {
+    let stop = CancellationToken::new();
+    (stop.clone(), stop.drop_guard())
+}
+
+fn signature() -> Signature {
+    SecretKey::key_gen(&[1; 32]).unwrap().sign(Domain::ViewWish, &Hash32([1; 32]))
+}
+
+fn wish(view: u64) -> Message {
+    Message::Wish(Wish { epoch: 5, view, oracle: OracleId(1), signature: signature() })
+}
+
+fn reveal() -> Reveal {
+    let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); 5], secure: true };
+    Reveal { epoch: 5, oracle: OracleId(9), seeds, observations: vec![], vrfs: vec![signature(); 5], facts: vec![] }
+}
+
+fn report() -> (Certificate, Outcome) {
+    let hash = Hash32([1; 32]);
+    let report = assay_core::report::Report {
+        chain_id: 31_337,
+        settlement: assay_core::ids::Address([7; 20]),
+        set_epoch: 1,
+        epoch: 5,
+        view: 0,
+        parent_digest: hash,
+        ref_block: 5,
+        valid_until: 6,
+        drand_round: 7,
+        seed_secure: true,
+        params_hash: hash,
+        bit_votes_root: hash,
+        obs_root: hash,
+        result_root: hash,
+        reward_root: hash,
+        slash_root: hash,
+        reward_total: 5,
+        slash_total: 0,
+        log_heads_root: hash,
+        data_digest: hash,
+    };
+    let certificate = Certificate { report: report.clone(), signers: [1; 32], signature: signature() };
+    let outcome =
+        Outcome { report, verdicts: vec![], panels: BTreeMap::new(), paid_oracles: [OracleId(1)].into(), ledger: Ledger::default() };
+    (certificate, outcome)
+}
+
+fn far() -> u64 {
+    u64::MAX / 2
+}
+
+async fn next(received: &mut mpsc::UnboundedReceiver<Message>) -> Message {
+    tokio::time::timeout(PATIENCE, received.recv()).await.expect("nothing came").unwrap()
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it never came true");
+}
+
+fn outgoing(stop: &CancellationToken) -> Outgoing {
+    Outgoing::new(OracleId(1), stop.clone())
+}
+
+#[tokio::test]
+async fn everybody_gets_it_and_the_one_that_was_down_gets_it_later() {
+    let (stop, _guard) = stopping();
+    let ((two, mut at_two), (three, mut at_three), (four, mut at_four)) = (recorder(), recorder(), recorder());
+    let (down, down_endpoint) = reserved();
+    let peers = BTreeMap::from([
+        (OracleId(1), "http://127.0.0.1:1".to_owned()),
+        (OracleId(2), up(two, &stop)),
+        (OracleId(3), up(three, &stop)),
+        (OracleId(4), down_endpoint),
+    ]);
+    let outgoing = outgoing(&stop);
+    for view in [1, 2] {
+        outgoing.broadcast(&peers, &wish(view), far());
+        outgoing.broadcast(&peers, &wish(view), far());
+    }
+    for received in [&mut at_two, &mut at_three] {
+        let mut views = [next(received).await, next(received).await];
+        views.sort_by_key(|message| match message {
+            Message::Wish(wish) => wish.view,
+            _ => 0,
+        });
+        assert_eq!(views, [wish(1), wish(2)]);
+    }
+    until(|| outgoing.pending() == 2).await;
+    start(down, four, &stop);
+    next(&mut at_four).await;
+    next(&mut at_four).await;
+    until(|| outgoing.pending() == 0).await;
+    // The doubled broadcasts were sent once.
+    assert!(at_two.try_recv().is_err() && at_four.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_is_put_off_comes_again_and_what_is_refused_does_not() {
+    let (stop, _guard) = stopping();
+    let ((mut patient, mut at_patient), (mut strict, mut at_strict)) = (recorder(), recorder());
+    patient.put_off = AtomicUsize::new(3);
+    strict.refusal = Some(Refusal { reason: Reason::BadSignature, text: "no".into() });
+    let peers = BTreeMap::from([(OracleId(2), up(patient, &stop)), (OracleId(3), up(strict, &stop))]);
+    let outgoing = outgoing(&stop);
+    outgoing.broadcast(&peers, &wish(1), far());
+    assert_eq!(next(&mut at_patient).await, wish(1));
+    assert_eq!(next(&mut at_strict).await, wish(1));
+    until(|| outgoing.pending() == 0).await;
+    assert!(at_strict.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_peer_that_never_answers_delays_nobody_and_the_deadline_ends_it() {
+    let (stop, _guard) = stopping();
+    let ((mut stuck, _), (quick, mut at_quick)) = (recorder(), recorder());
+    stuck.stuck = true;
+    let peers = BTreeMap::from([
+        (OracleId(2), up(stuck, &stop)),
+        (OracleId(3), up(quick, &stop)),
+        (OracleId(4), "not an endpoint".to_owned()),
+    ]);
+    let outgoing = outgoing(&stop);
+    let deadline = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64 + 500;
+    for view in 1..=20 {
+        outgoing.broadcast(&peers, &wish(view), deadline);
+    }
+    for _ in 1..=20 {
+        next(&mut at_quick).await;
+    }
+    until(|| outgoing.pending() == 0).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_moved_is_found_at_its_new_endpoint() {
+    let (stop, _guard) = stopping();
+    let (two, mut at_two) = recorder();
+    let (_nobody, old) = reserved();
+    let outgoing = outgoing(&stop);
+    outgoing.broadcast(&BTreeMap::from([(OracleId(2), old)]), &wish(1), far());
+    outgoing.broadcast(&BTreeMap::from([(OracleId(2), up(two, &stop))]), &wish(2), far());
+    next(&mut at_two).await;
+    next(&mut at_two).await;
+}
+
+#[tokio::test]
+async fn a_missing_reveal_is_fetched_from_whoever_has_the_right_one() {
+    let (stop, _guard) = stopping();
+    let ((two, _), (mut three, _), (four, _)) = (recorder(), recorder(), recorder());
+    three.reveal = Some(reveal());
+    // The second peer has none; the fourth is never asked.
+    let peers = vec![(OracleId(2), up(two, &stop)), (OracleId(3), up(three, &stop)), (OracleId(4), up(four, &stop))];
+    let (mut own, mut at_own) = recorder();
+    own.put_off = AtomicUsize::new(1);
+    let outgoing = outgoing(&stop);
+    outgoing.deliver_to(Arc::new(own));
+    outgoing.fetch_reveal(peers, 5, OracleId(9), Hash32([6; 32]));
+    assert_eq!(next(&mut at_own).await, Message::Reveal(Box::new(reveal())));
+}
+
+#[tokio::test]
+async fn a_report_is_taken_from_the_first_peer_whose_report_stands() {
+    let (stop, _guard) = stopping();
+    let ((two, _), (mut three, _), (mut four, _)) = (recorder(), recorder(), recorder());
+    let mut wrong = report();
+    wrong.0.signers = [2; 32];
+    three.report = Some(wrong.clone());
+    four.report = Some(report());
+    let peers = vec![(OracleId(2), up(two, &stop)), (OracleId(3), up(three, &stop)), (OracleId(4), up(four, &stop))];
+    let outgoing = outgoing(&stop);
+    assert_eq!(outgoing.fetch_report(peers.clone(), 5).await, Some(wrong));
+    assert_eq!(outgoing.fetch_report_where(peers.clone(), 5, |c, _| c.signers == [1; 32]).await, Some(report()));
+    assert_eq!(outgoing.fetch_report(peers, 6).await, None);
+}
+
+async fn raw(envelope: Bytes) -> Result<wire::DeliverReply, Code> {
+    let (stop, _guard) = stopping();
+    let (inbox, _received) = recorder();
+    let mut client = CommitteeClient::connect(up(inbox, &stop)).await.unwrap();
+    client.deliver(wire::DeliverRequest { envelope }).await.map(|reply| reply.into_inner()).map_err(|status| status.code())
+}
+
+#[tokio::test]
+async fn garbage_and_oversized_requests_are_refused() {
+    assert_eq!(raw(wish(1).encode()).await.unwrap().outcome(), wire::Outcome::Accepted);
+    for garbage in [Bytes::new(), Bytes::from_static(b"garbage"), Bytes::from(vec![0xff; 5_000]), Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1])] {
+        assert_eq!(raw(garbage).await, Err(Code::InvalidArgument));
+    }
+    let mut cut = wish(1).encode();
+    cut.truncate(cut.len() - 1);
+    assert_eq!(raw(cut).await, Err(Code::InvalidArgument));
+    // Beyond the transport's own limit the request is not even read.
+    let oversized = raw(Bytes::from(vec![0; MAX_TRANSPORT_BYTES + 1])).await;
+    assert!(matches!(oversized, Err(Code::OutOfRange | Code::ResourceExhausted | Code::Cancelled | Code::Internal)), "{oversized:?}");
+}
+
+#[test]
+fn every_outcome_survives_the_wire() {
+    for reason in [Reason::NotYet, Reason::BadSignature, Reason::Stranger, Reason::TooLate, Reason::Invalid] {
+        let outcome = DeliverOutcome::Refused(Refusal { reason, text: "why".into() });
+        assert_eq!(DeliverOutcome::from_reply(outcome.clone().into()), outcome);
+        assert_eq!(outcome.is_final(), reason != Reason::NotYet);
+    }
+    for outcome in [DeliverOutcome::Accepted, DeliverOutcome::Known] {
+        assert_eq!(DeliverOutcome::from_reply(outcome.clone().into()), outcome);
+        assert!(outcome.is_final());
+    }
+    assert!(!DeliverOutcome::from_reply(DeliverOutcome::stopping().into()).is_final());
+    assert!(!DeliverOutcome::from_reply(wire::DeliverReply { outcome: 77, reason: 78, text: String::new() }).is_final());
+}
