@@ -4,6 +4,7 @@ use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_sol_types::SolCall;
 use assay_contracts_bindings::SlaSettlement;
 use assay_core::hash::Hash32;
+use assay_core::report::StoredDigest;
 use assay_core::ids::{Address, Instance, ProviderId};
 
 use crate::convert::{self, amount};
@@ -42,14 +43,14 @@ pub struct Accepted {
     /// Its epoch.
     pub epoch: u64,
     /// Its digest: the next report's parent.
-    pub digest: Hash32,
+    pub digest: StoredDigest,
 }
 
 /// An accepted report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedReport {
     /// Its digest.
-    pub digest: Hash32,
+    pub digest: StoredDigest,
     /// Block time of its acceptance, unix seconds.
     pub accepted_at_s: u64,
 }
@@ -100,14 +101,14 @@ impl Client {
     /// The last accepted report as of a block; `None` before the first.
     pub async fn last_accepted(&self, at: impl Into<BlockTag>) -> Result<Option<Accepted>, ChainError> {
         let answer = self.ask(SlaSettlement::lastAcceptedCall {}, at).await?;
-        Ok(answer.any.then(|| Accepted { epoch: answer.epoch, digest: convert::hash(answer.digest) }))
+        Ok(answer.any.then(|| Accepted { epoch: answer.epoch, digest: StoredDigest(convert::hash(answer.digest)) }))
     }
 
     /// An epoch's accepted report as of a block; `None` when it has none.
     pub async fn accepted_report(&self, epoch: u64, at: impl Into<BlockTag>) -> Result<Option<AcceptedReport>, ChainError> {
         let answer = self.ask(SlaSettlement::acceptedReportCall { epoch }, at).await?;
         let digest = convert::hash(answer.digest);
-        Ok((!digest.is_zero()).then_some(AcceptedReport { digest, accepted_at_s: answer.acceptedAt }))
+        Ok((!digest.is_zero()).then_some(AcceptedReport { digest: StoredDigest(digest), accepted_at_s: answer.acceptedAt }))
     }
 
     /// What was paid to a provider or an oracle so far, in the token's smallest unit.

@@ -90,6 +90,26 @@ impl Report {
     }
 }
 
+/// A report's digest as the contract keeps it: 224 bits beside a time, the last four bytes zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoredDigest(pub Hash32);
+
+impl StoredDigest {
+    /// The stored form of a full digest.
+    pub fn of(digest: &Hash32) -> Self {
+        let mut stored = *digest;
+        if let Some(tail) = stored.0.get_mut(28..) {
+            tail.fill(0);
+        }
+        Self(stored)
+    }
+
+    /// Whether this is what the contract keeps of `digest`.
+    pub fn is_of(&self, digest: &Hash32) -> bool {
+        *self == Self::of(digest)
+    }
+}
+
 /// What the verdict key signs for a report (`assay.report.v1`).
 pub fn signing_message(instance: &Instance, epoch: u64, view: u64, digest: &Hash32) -> Hash32 {
     Words::tagged("assay.report.v1").with_instance(instance).with(&epoch).with(&view).with(digest).keccak()

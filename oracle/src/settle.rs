@@ -10,7 +10,7 @@ use assay_chain::outbox::{Outbox, OutboxError};
 use assay_chain::{BlockTag, ChainError, ClaimKind, Client, calls};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
-use assay_core::report::{Certificate, Ledger, Outcome, Payee};
+use assay_core::report::{Certificate, Ledger, Outcome, Payee, StoredDigest};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -175,8 +175,8 @@ impl Settler {
                 (_, Some(before)) => chain_s > self.frames.valid_until_s(before),
                 (_, None) => true,
             };
-            let digest = last.as_ref().map_or(Hash32::ZERO, |last| last.digest);
-            if follows && parent != Some(digest) {
+            let digest = last.as_ref().map_or(StoredDigest(Hash32::ZERO), |last| last.digest);
+            if follows && !parent.is_some_and(|parent| digest.is_of(&parent)) {
                 let ledger = match &last {
                     None => Some(Ledger::default()),
                     Some(last) => self.ledger(last.epoch, &last.digest).await?,
@@ -185,7 +185,7 @@ impl Settler {
                     Some(ledger) => {
                         self.committee.send(Command::Parent(epoch, Box::new(ledger))).await;
                     }
-                    None => warn!(epoch, %digest, "the accepted report is not known here yet"),
+                    None => warn!(epoch, ?digest, "the accepted report is not known here yet"),
                 }
             }
         }
@@ -193,20 +193,21 @@ impl Settler {
     }
 
     /// The ledger behind an accepted report: ours, or a peer's that the committee certified.
-    async fn ledger(&self, epoch: u64, digest: &Hash32) -> Result<Option<Ledger>, SettleError> {
+    async fn ledger(&self, epoch: u64, digest: &StoredDigest) -> Result<Option<Ledger>, SettleError> {
         if let Some(known) = self.store.outcome(epoch).await?
-            && known.outcome.ledger.digest == *digest
+            && digest.is_of(&known.outcome.ledger.digest)
         {
             return Ok(Some(known.outcome.ledger));
         }
         let frame = self.frames.read(epoch).await?;
         let peers = frame.peers.iter().filter(|(oracle, _)| **oracle != self.me).map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
-        let Some((certificate, outcome)) = self.outgoing.fetch_report(peers, epoch).await else { return Ok(None) };
-        let stands = certificate.verify(&frame.setting).is_ok() && certificate.report.digest() == *digest && outcome.supports(&certificate.report, &frame.setting.token);
-        if !stands {
-            warn!(epoch, "a peer gave a report that the certificate does not cover");
-            return Ok(None);
-        }
+        // A peer that lies is passed over: what it gives must stand under what the chain accepted.
+        let stands = |certificate: &Certificate, outcome: &Outcome| {
+            digest.is_of(&certificate.report.digest())
+                && outcome.supports(&certificate.report, &frame.setting.token)
+                && certificate.verify(&frame.setting).is_ok()
+        };
+        let Some((certificate, outcome)) = self.outgoing.fetch_report_where(peers, epoch, stands).await else { return Ok(None) };
         let ledger = outcome.ledger.clone();
         let certified = CertifiedEpoch { certificate: assay_proto::oracle_convert::encode_certificate(&certificate).to_vec(), outcome };
         self.store.put_outcome(epoch, &certified).await?;
@@ -216,11 +217,11 @@ impl Settler {
     /// Posts when it is our turn and nobody has; records what the chain accepted once that is final.
     async fn post(&self, epoch: u64, posting: &mut Posting) -> Result<(), SettleError> {
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
-            if accepted.digest == posting.outcome.ledger.digest {
+            if accepted.digest.is_of(&posting.outcome.ledger.digest) {
                 posting.accepted_at_s = Some(accepted.accepted_at_s);
                 self.record(epoch, posting.frame.setting.ref_block).await?;
             } else {
-                warn!(epoch, digest = %accepted.digest, "the chain accepted another report of this epoch than we certified");
+                warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
                 posting.done = true;
             }
             return Ok(());

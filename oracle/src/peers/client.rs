@@ -262,7 +262,8 @@ impl Peer {
             }
             // Registered before the attempt, so that nothing the peer takes meanwhile is missed.
             let took = self.took.notified();
-            match self.attempt(&parcel).await {
+            let attempt = tokio::time::timeout(left, self.attempt(&parcel)).await;
+            match attempt.unwrap_or(Attempt::Failed(Code::DeadlineExceeded)) {
                 Attempt::Replied(outcome) if outcome.is_final() => {
                     self.log_final(name, epoch, &outcome);
                     break;

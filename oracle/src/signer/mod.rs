@@ -76,15 +76,15 @@ pub struct Signer {
 
 impl Signer {
     /// Joins a key with its record; refused when the record is another key's or another instance's.
-    pub fn new(oracle: OracleId, key: SecretKey, protection: Protection, instance: Instance) -> Result<Self, ProtectionError> {
+    pub fn new(key: SecretKey, oracle: OracleId, instance: Instance, protection: Protection) -> Result<Self, ProtectionError> {
         let public_key = key.public_key();
         protection.check_binding(&public_key, &instance)?;
         Ok(Self { key, public_key, oracle, instance, protection })
     }
 
     /// The verdict key's public half.
-    pub fn public_key(&self) -> PublicKey {
-        self.public_key
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
     }
 
     /// Who we are.
@@ -125,10 +125,10 @@ impl Signer {
         Ok(ReportSignature { epoch, view, oracle: self.oracle, digest, signature: self.key.sign(Domain::Report, &message) })
     }
 
-    /// Signs the wish to move to a view. Nothing is recorded, and today nothing fails.
-    pub async fn sign_wish(&self, epoch: u64, view: u64) -> Result<Wish, SignerError> {
+    /// Signs the wish to move to a view.
+    pub fn sign_wish(&self, epoch: u64, view: u64) -> Wish {
         let message = wish_message(&self.instance, epoch, view, self.oracle);
-        Ok(Wish { epoch, view, oracle: self.oracle, signature: self.key.sign(Domain::ViewWish, &message) })
+        Wish { epoch, view, oracle: self.oracle, signature: self.key.sign(Domain::ViewWish, &message) }
     }
 
     /// The VRF of one slot under its seed.
@@ -157,7 +157,7 @@ mod tests {
         let path = directory.join("protection.sqlite");
         Protection::create(&path, &key.public_key(), &INSTANCE).await.unwrap();
         let protection = Protection::open(&path, &key.public_key(), &INSTANCE).await.unwrap();
-        Signer::new(OracleId(3), key, protection, INSTANCE).unwrap()
+        Signer::new(key, OracleId(3), INSTANCE, protection).unwrap()
     }
 
     fn commit(oracle: u64, root: u8) -> Commit {
@@ -176,7 +176,7 @@ mod tests {
     async fn what_it_signs_verifies() {
         let directory = tempfile::tempdir().unwrap();
         let signer = signer(directory.path()).await;
-        let key = signer.public_key();
+        let key = *signer.public_key();
 
         let signed = signer.sign_commit(commit(3, 1)).await.unwrap();
         signed.verify(&INSTANCE, &key).unwrap();
@@ -191,7 +191,7 @@ mod tests {
         key.verify(Domain::Report, &signing_message(&INSTANCE, 5, 1, &digest), &signed.signature).unwrap();
         assert_eq!((signed.oracle, signed.view), (OracleId(3), 1));
 
-        let wish = signer.sign_wish(5, 2).await.unwrap();
+        let wish = signer.sign_wish(5, 2);
         key.verify(Domain::ViewWish, &wish_message(&INSTANCE, 5, 2, OracleId(3)), &wish.signature).unwrap();
         let vrf = signer.vrf(5, 0, &Hash32([4; 32]));
         key.verify(Domain::Vrf, &vrf_message(&INSTANCE, 5, 0, &Hash32([4; 32])), &vrf).unwrap();
@@ -232,7 +232,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let own = signer(directory.path()).await;
         let other = SecretKey::key_gen(&[2; 32]).unwrap();
-        let error = Signer::new(OracleId(3), other, own.protection, INSTANCE).err().unwrap();
+        let error = Signer::new(other, OracleId(3), INSTANCE, own.protection).err().unwrap();
         assert!(matches!(error, ProtectionError::Foreign { .. }), "{error}");
     }
 }

@@ -312,7 +312,7 @@ impl Protection {
     }
 
     /// The whole record as JSON.
-    pub async fn export(&self) -> Result<String, ProtectionError> {
+    pub async fn export_json(&self) -> Result<String, ProtectionError> {
         let export = self.record().await?;
         serde_json::to_string_pretty(&export).map_err(|error| damaged(&self.path, &error.to_string()))
     }
@@ -338,7 +338,7 @@ impl Protection {
     }
 
     /// Merges an export so that afterwards no more may be signed than under either record. All of it or nothing is imported.
-    pub async fn import(&self, text: &str) -> Result<ImportSummary, ProtectionError> {
+    pub async fn import_json(&self, text: &str) -> Result<ImportSummary, ProtectionError> {
         let export: Export = serde_json::from_str(text).map_err(|error| ProtectionError::Import { problem: error.to_string() })?;
         self.merge_record(&export).await
     }
@@ -755,8 +755,8 @@ mod tests {
             protection.check_and_record(StatementKind::Commit, epoch, 0, &digest(byte)).await.unwrap();
         }
         theirs.prune(3).await.unwrap();
-        let text = theirs.export().await.unwrap();
-        let summary = ours.import(&text).await.unwrap();
+        let text = theirs.export_json().await.unwrap();
+        let summary = ours.import_json(&text).await.unwrap();
         assert_eq!(summary, ImportSummary { added: 1, known: 1, contradicted: 1, pruned: 0 });
 
         assert!(matches!(ours.check_and_record(StatementKind::Commit, 2, 0, &digest(1)).await, Err(SignerError::Pruned { through: 3, .. })));
@@ -796,7 +796,7 @@ mod tests {
         export.statements.push(ExportedStatement { epoch: u64::MAX, ..export.statements[0] });
         assert!(matches!(protection.merge_record(&export).await, Err(ProtectionError::TooLarge { what: "epoch", .. })));
         for text in ["", "{}", "[1]"] {
-            assert!(matches!(protection.import(text).await, Err(ProtectionError::Import { .. })));
+            assert!(matches!(protection.import_json(text).await, Err(ProtectionError::Import { .. })));
         }
         assert!(protection.record().await.unwrap().statements.is_empty());
     }
