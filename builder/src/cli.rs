@@ -222,7 +222,8 @@ async fn run_restore(arguments: Restore) -> Result<(), BuilderError> {
 async fn status(arguments: Status) -> Result<(), BuilderError> {
     let mut client = Client::connect(&arguments.endpoint.provider_endpoint, ProviderId(arguments.endpoint.provider_id)).await?;
     let newest = client.claim_set(0).await?;
-    let claims: Vec<_> = newest.iter().flat_map(|(_, set)| set.claims()).filter(|claim| arguments.owner.is_none_or(|o| o == claim.owner)).collect();
+    let claims: Vec<_> =
+        newest.iter().flat_map(|(_, set)| set.claims()).filter(|claim| arguments.owner.is_none_or(|o| o == claim.owner)).collect();
     let signed = newest.as_ref().map(|(signed, _)| signed);
     let printed = json!({
         "providerId": client.domain.provider, "chainId": client.domain.chain_id, "receiptKey": client.receipt_key,

@@ -72,11 +72,7 @@ impl Registry {
         let request = TransactionRequest::default().to(self.contract).input(call.abi_encode().into());
         let bytes = self.rpc.call(request).await.map_err(chain)?;
         let record = IProviderRegistry::providerCall::abi_decode_returns(&bytes).map_err(chain)?;
-        Ok(OnChain {
-            sequence: record.claimSequence,
-            blocks: record.claimBlocks,
-            receipt_key: Address(record.receiptKey.into_array()),
-        })
+        Ok(OnChain { sequence: record.claimSequence, blocks: record.claimBlocks, receipt_key: Address(record.receiptKey.into_array()) })
     }
 
     /// Publishes every set up to `set` that the chain does not have yet, in order. Gives the last transaction's hash; `None` when somebody

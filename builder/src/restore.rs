@@ -79,9 +79,8 @@ pub async fn restore(
 
 async fn find(client: &mut Client, object: &Hash32, replica: u64) -> Result<Claim, BuilderError> {
     let claims = client.claim_set(0).await?;
-    let found = claims.as_ref().and_then(|(_, set)| {
-        set.claims().find(|claim| claim.object_id == *object && claim.replica_index == replica)
-    });
+    let found =
+        claims.as_ref().and_then(|(_, set)| set.claims().find(|claim| claim.object_id == *object && claim.replica_index == replica));
     found.cloned().ok_or(BuilderError::NotClaimed { object: *object, replica })
 }
 

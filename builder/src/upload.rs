@@ -46,10 +46,8 @@ pub async fn upload(
     let prepared = Prepared::new(client, keys, source, replica_index).await?;
     let claim_hash = prepared.claim.hash();
     let signature = keys.signer.sign(&client.domain.claim_digest(&claim_hash))?;
-    let proposal = wire::ProposeRequest {
-        provider_id: client.domain.provider.0,
-        claim: Some(wire::SignedClaim::new(&prepared.claim, &signature)),
-    };
+    let proposal =
+        wire::ProposeRequest { provider_id: client.domain.provider.0, claim: Some(wire::SignedClaim::new(&prepared.claim, &signature)) };
     let mut attempts = 0;
     loop {
         let there = within(CALL_TIMEOUT, "Propose", client.ingest.propose(proposal.clone())).await?.into_inner();
@@ -73,7 +71,16 @@ pub async fn upload(
 
 /// Broken connections, a busy provider, a gap after a broken frame: worth another attempt.
 fn may_pass(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::OutOfRange | Code::Aborted | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled)
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::OutOfRange
+            | Code::Aborted
+            | Code::DeadlineExceeded
+            | Code::Unknown
+            | Code::Cancelled
+    )
 }
 
 async fn expect_claim(client: &mut Client, committed: SignedClaimSet, claim_hash: &Hash32) -> Result<SignedClaimSet, BuilderError> {
@@ -119,7 +126,12 @@ impl Prepared {
     }
 
     /// One upload stream from byte `from`. The inner error is the provider's or the network's, the outer one our own.
-    async fn send(&self, client: &mut Client, from: u64, progress: &mut impl FnMut(u64, u64)) -> Result<Result<(), tonic::Status>, BuilderError> {
+    async fn send(
+        &self,
+        client: &mut Client,
+        from: u64,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Result<(), tonic::Status>, BuilderError> {
         let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
         let (sent, mut sent_bytes) = mpsc::unbounded_channel();
         let (source, key, header, claim_hash) = (self.source.clone(), self.key.clone(), self.header, wire_bytes(&self.claim.hash().0));

@@ -167,7 +167,13 @@ async fn an_upload_goes_on_where_it_broke() {
     let reached = std::sync::Arc::new(tokio::sync::Notify::new());
     let tell = reached.clone();
     let task = tokio::spawn(async move {
-        upload(&mut first, &keys(), &broken, 0, move |done, _| if done > 500_000 { tell.notify_one() }).await.is_ok()
+        upload(&mut first, &keys(), &broken, 0, move |done, _| {
+            if done > 500_000 {
+                tell.notify_one()
+            }
+        })
+        .await
+        .is_ok()
     });
     reached.notified().await;
     task.abort();

@@ -36,7 +36,8 @@ impl Client {
         let (Some(tx), Some(block_number), Some(digest)) = (log.transaction_hash, log.block_number, log.topics().get(2)) else {
             return Err(ChainError::bad_answer("ReportAccepted", "a log without transaction, block or digest"));
         };
-        let receipt = self.provider().get_transaction_receipt(tx).await.map_err(|error| self.rpc_error("eth_getTransactionReceipt", error))?;
+        let receipt =
+            self.provider().get_transaction_receipt(tx).await.map_err(|error| self.rpc_error("eth_getTransactionReceipt", error))?;
         let Some(receipt) = receipt else { return Ok(None) };
         Ok(Some(ReportAccepted { digest: convert::hash(*digest), tx_hash: convert::hash(tx), block_number, gas_used: receipt.gas_used }))
     }

@@ -4,8 +4,8 @@ use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_sol_types::SolCall;
 use assay_contracts_bindings::SlaSettlement;
 use assay_core::hash::Hash32;
-use assay_core::report::StoredDigest;
 use assay_core::ids::{Address, Instance, ProviderId};
+use assay_core::report::StoredDigest;
 
 use crate::convert::{self, amount};
 use crate::{BlockTag, ChainError, Client};

@@ -113,11 +113,9 @@ fn transcript_to_wire(transcript: &Transcript) -> wire::Transcript {
 fn outcome_to_wire(outcome: &Outcome) -> wire::transcript::Outcome {
     use wire::transcript::Outcome as Wire;
     match outcome {
-        Outcome::Checked(checked) => Wire::Checked(wire::Checked {
-            valid: checked.valid,
-            invalid: checked.invalid.clone(),
-            missing: checked.missing.clone(),
-        }),
+        Outcome::Checked(checked) => {
+            Wire::Checked(wire::Checked { valid: checked.valid, invalid: checked.invalid.clone(), missing: checked.missing.clone() })
+        }
         Outcome::Silent => Wire::Silent(wire::Silent {}),
         Outcome::OracleError(fault) => Wire::OracleFault(i32::from(fault.number())),
     }
@@ -134,7 +132,9 @@ fn transcript_from_wire(transcript: wire::Transcript) -> Result<Transcript, Conv
         Some((answer, signature)) => (Some(answer), signature),
         None => (None, None),
     };
-    if answer.is_some() != matches!(outcome, Outcome::Checked(_)) || signature.is_some() != (answer.is_some() && challenge.kind == Kind::Storage) {
+    if answer.is_some() != matches!(outcome, Outcome::Checked(_))
+        || signature.is_some() != (answer.is_some() && challenge.kind == Kind::Storage)
+    {
         return Err(malformed("answer"));
     }
     let attempts = transcript.attempts.into_iter().map(|a| Attempt { offset_us: a.offset_us, rtt_us: a.rtt_us });

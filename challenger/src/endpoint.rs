@@ -139,9 +139,24 @@ mod tests {
         assert_eq!(parsed("http://203.0.113.7:1/"), Some(("203.0.113.7".into(), 1)));
         assert_eq!(parsed("http://[2001:DB8::1]:65535"), Some(("2001:db8::1".into(), 65535)));
         for bad in [
-            "", "http://", "http://host", "http://host:0", "http://host:65536", "http://host:+1", "http://:1", "https://host:1",
-            "http://user@host:1", "http://host:1/path", "http://host:1?q", "http://host:1#f", "http://ho st:1", "http://::1:80",
-            "http://[host]:1", "http://[fe80::1%eth0]:1", "ftp://host:1", "http://h\u{f6}st:1",
+            "",
+            "http://",
+            "http://host",
+            "http://host:0",
+            "http://host:65536",
+            "http://host:+1",
+            "http://:1",
+            "https://host:1",
+            "http://user@host:1",
+            "http://host:1/path",
+            "http://host:1?q",
+            "http://host:1#f",
+            "http://ho st:1",
+            "http://::1:80",
+            "http://[host]:1",
+            "http://[fe80::1%eth0]:1",
+            "ftp://host:1",
+            "http://h\u{f6}st:1",
         ] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
@@ -152,9 +167,27 @@ mod tests {
     #[test]
     fn addresses_that_are_not_public_are_refused() {
         let private = [
-            "127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.1.2.3", "198.18.0.1",
-            "240.0.0.1", "192.0.0.8", "::1", "fe80::1", "fc00::1", "fd12::1", "fec0::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1", "2002:a00:1::1", "::a00:1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.1.2.3",
+            "198.18.0.1",
+            "240.0.0.1",
+            "192.0.0.8",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "fec0::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:a00:1::1",
+            "::a00:1",
         ];
         for text in private {
             let address: IpAddr = text.parse().unwrap();

@@ -41,10 +41,9 @@ pub async fn seal(link: &Link, assignment: &Assignment, answers: &[(Hash32, Hash
 }
 
 fn request(assignment: &Assignment, answers: &[(Hash32, Hash32)]) -> SealRequest {
-    let digests = answers.iter().map(|(challenge, answer)| AnswerDigest {
-        challenge_digest: wire_bytes(&challenge.0),
-        answer_digest: wire_bytes(&answer.0),
-    });
+    let digests = answers
+        .iter()
+        .map(|(challenge, answer)| AnswerDigest { challenge_digest: wire_bytes(&challenge.0), answer_digest: wire_bytes(&answer.0) });
     SealRequest {
         chain_id: assignment.instance.chain_id,
         settlement: wire_bytes(&assignment.instance.settlement.0),

@@ -32,10 +32,8 @@ impl Watchdog {
     /// Starts the thread; gaps longer than `threshold` are stalls.
     pub fn start(threshold: Duration) -> std::io::Result<Self> {
         let now = Instant::now();
-        let shared = Arc::new(Shared {
-            thread: Mutex::new(Gaps::new(threshold, Some(now))),
-            runtime: Mutex::new(Gaps::new(threshold, None)),
-        });
+        let shared =
+            Arc::new(Shared { thread: Mutex::new(Gaps::new(threshold, Some(now))), runtime: Mutex::new(Gaps::new(threshold, None)) });
         let watched = Arc::downgrade(&shared);
         std::thread::Builder::new().name("watchdog".into()).spawn(move || watch(&watched))?;
         Ok(Self { shared })

@@ -14,7 +14,7 @@ use assay_core::challenge::Kind;
 use assay_core::claim::ClaimRoot;
 use assay_core::hash::Hash32;
 use assay_core::observation::{Fault, Observation, ProviderKeys};
-use assay_core::transcript::{Fate, Outcome, OracleFault, ScheduledCounts, Transcript, facts_of, summarise};
+use assay_core::transcript::{Fate, OracleFault, Outcome, ScheduledCounts, Transcript, facts_of, summarise};
 use scripted::{Script, Scripted, Stage, instance};
 
 fn fates(transcripts: &[Transcript], kinds: &[Kind]) -> BTreeSet<String> {

@@ -82,10 +82,12 @@ mod tests {
     #[test]
     fn real_quicknet_rounds_verify() {
         let chain = quicknet();
-        let round_1000 = decode_hex("b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39").unwrap();
+        let round_1000 =
+            decode_hex("b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39").unwrap();
         assert_eq!(chain.verify(1000, &round_1000).unwrap().number, 1000);
         assert_eq!(chain.verify(1001, &round_1000), Err(BlsError::Verify));
-        let round_657413 = decode_hex("b713718a38ae728dfd477991af2822e08d2f305e47718cef9f7848ce4050e7be41076862b98fad56e91a6b85b89cd97b").unwrap();
+        let round_657413 =
+            decode_hex("b713718a38ae728dfd477991af2822e08d2f305e47718cef9f7848ce4050e7be41076862b98fad56e91a6b85b89cd97b").unwrap();
         let verified = chain.verify(657_413, &round_657413).unwrap();
         assert_eq!(verified.randomness, Hash32::from_hex("fc1873a13f3545aeade8401532ef5519920652eee6b0d2b19ca12643b87b3587").unwrap());
     }

@@ -233,12 +233,7 @@ impl Signature {
 
 /// The digest an operator signs to prove possession of a key (`assay.pop.v1`).
 pub fn possession_message(chain_id: u64, registry: &Address, operator: &Address, key: &PublicKey) -> Hash32 {
-    Words::tagged("assay.pop.v1")
-        .with(&chain_id)
-        .with(registry)
-        .with(operator)
-        .with(&keccak([&key.to_eip2537()]))
-        .keccak()
+    Words::tagged("assay.pop.v1").with(&chain_id).with(registry).with(operator).with(&keccak([&key.to_eip2537()])).keccak()
 }
 
 /// The `index`-th 48-byte field element of an uncompressed point.

@@ -119,12 +119,7 @@ impl ClaimRoot {
     }
 
     fn inner(left: &Self, right: &Self) -> Option<Self> {
-        let hash = Words::tagged("assay.claimnode.v1")
-            .with(&left.hash)
-            .with(&left.blocks)
-            .with(&right.hash)
-            .with(&right.blocks)
-            .keccak();
+        let hash = Words::tagged("assay.claimnode.v1").with(&left.hash).with(&left.blocks).with(&right.hash).with(&right.blocks).keccak();
         Some(Self { hash, blocks: left.blocks.checked_add(right.blocks)? })
     }
 }

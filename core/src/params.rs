@@ -193,7 +193,11 @@ impl Params {
             return Some("an epoch must last whole seconds, because the contract counts seconds");
         }
         let reveal_opens = d.commit_ms.saturating_add(self.skew_ms.saturating_mul(2));
-        if !(reveal_opens < d.reveal_ms && d.reveal_ms.saturating_add(self.skew_ms) < d.bit_vote_ms && d.bit_vote_ms < d.sign_ms && d.sign_ms < d.post_ms) {
+        if !(reveal_opens < d.reveal_ms
+            && d.reveal_ms.saturating_add(self.skew_ms) < d.bit_vote_ms
+            && d.bit_vote_ms < d.sign_ms
+            && d.sign_ms < d.post_ms)
+        {
             return Some("deadlines must rise: commit + 2 skews < reveal, reveal + skew < bit_vote < sign < post");
         }
         if p.availability_mean_ms == 0 || p.latency_mean_ms == 0 {

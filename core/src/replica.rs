@@ -109,11 +109,7 @@ impl Header {
         if *reserved != [0; 6] {
             return Err(HeaderError::Reserved);
         }
-        Ok(Self {
-            object_length: u64::from_le_bytes(*length),
-            object_id: Hash32(*object_id),
-            replica_index: u64::from_le_bytes(*index),
-        })
+        Ok(Self { object_length: u64::from_le_bytes(*length), object_id: Hash32(*object_id), replica_index: u64::from_le_bytes(*index) })
     }
 }
 

@@ -453,7 +453,8 @@ fn leading_seeds(setting: &Setting, reveals: &BTreeMap<OracleId, VerifiedReveal>
         entry.0 = entry.0.saturating_add(setting.weight_of([oracle]));
     }
     // A tie goes to the beacon's round, then to the larger digest.
-    let ((secure, digest), (weight, epoch)) = weights.into_iter().max_by_key(|((secure, digest), (weight, _))| (*weight, *secure, *digest))?;
+    let ((secure, digest), (weight, epoch)) =
+        weights.into_iter().max_by_key(|((secure, digest), (weight, _))| (*weight, *secure, *digest))?;
     Some(LeadingSeeds { digest, epoch, secure: secure && setting.is_quorum(weight) })
 }
 
@@ -506,11 +507,8 @@ fn next_ledger(parent: &Ledger, setting: &Setting, verdicts: &[Verdict], paid: &
     ledger.epoch = Some(setting.epoch);
     for verdict in verdicts {
         let Some(terms) = setting.provider(verdict.provider) else { continue };
-        let entry = ledger.providers.entry(verdict.provider).or_insert(Standing {
-            multiplier_ppm: PPM,
-            cumulative: 0,
-            recipient: terms.recipient,
-        });
+        let entry =
+            ledger.providers.entry(verdict.provider).or_insert(Standing { multiplier_ppm: PPM, cumulative: 0, recipient: terms.recipient });
         entry.multiplier_ppm = verdict.multiplier_ppm;
         entry.cumulative = entry.cumulative.saturating_add(verdict.reward);
         entry.recipient = terms.recipient;

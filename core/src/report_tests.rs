@@ -69,11 +69,23 @@ fn observations_under_other_seeds_are_paid_but_not_counted() {
     let setting = setting(4, 1);
     let mut reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=4).map(|id| (OracleId(id), observed(&setting, id, 1).0)).collect();
     reveals.get_mut(&OracleId(4)).unwrap().reveal.seeds.epoch = Hash32([77; 32]);
-    let outcome = Outcome::compute(&Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals });
+    let outcome = Outcome::compute(&Inputs {
+        setting: &setting,
+        view: 0,
+        parent: &Ledger::default(),
+        bit_votes_root: Hash32::ZERO,
+        reveals: &reveals,
+    });
     assert_eq!(outcome.verdicts[0].dimensions[0].reporting, 3);
     assert!(outcome.report.seed_secure, "three of four is more than two thirds");
     assert_eq!(outcome.paid_oracles.len(), 4);
     reveals.get_mut(&OracleId(3)).unwrap().reveal.seeds.slots[0] = Hash32([78; 32]);
-    let outcome = Outcome::compute(&Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals });
+    let outcome = Outcome::compute(&Inputs {
+        setting: &setting,
+        view: 0,
+        parent: &Ledger::default(),
+        bit_votes_root: Hash32::ZERO,
+        reveals: &reveals,
+    });
     assert!(!outcome.report.seed_secure, "half is not");
 }

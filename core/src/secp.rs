@@ -83,9 +83,7 @@ pub fn recover(digest: &Hash32, signature: &Signature65) -> Result<Address, Secp
     if parsed.normalize_s().is_some() {
         return Err(SecpError::HighS);
     }
-    VerifyingKey::recover_from_prehash(digest.as_bytes(), &parsed, id)
-        .map(|key| address_of(&key))
-        .map_err(|_| SecpError::Recover)
+    VerifyingKey::recover_from_prehash(digest.as_bytes(), &parsed, id).map(|key| address_of(&key)).map_err(|_| SecpError::Recover)
 }
 
 fn address_of(key: &VerifyingKey) -> Address {

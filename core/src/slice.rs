@@ -209,11 +209,7 @@ pub fn prove(
     Ok(slice)
 }
 
-fn siblings_above_group(
-    group: u64,
-    groups: u64,
-    node: &mut impl FnMut(u64) -> Option<[u8; 64]>,
-) -> Result<Vec<Cv>, Missing> {
+fn siblings_above_group(group: u64, groups: u64, node: &mut impl FnMut(u64) -> Option<[u8; 64]>) -> Result<Vec<Cv>, Missing> {
     let mut siblings = Vec::new();
     let (mut position, mut count) = (0_u64, groups);
     for side in descent(group, groups) {
@@ -236,12 +232,7 @@ fn siblings_above_group(
     Ok(siblings)
 }
 
-fn descend_in_group<'a>(
-    group: &'a [u8],
-    group_start: u64,
-    index_in_group: u64,
-    siblings: &mut Vec<Cv>,
-) -> Result<&'a [u8], Missing> {
+fn descend_in_group<'a>(group: &'a [u8], group_start: u64, index_in_group: u64, siblings: &mut Vec<Cv>) -> Result<&'a [u8], Missing> {
     let (mut bytes, mut start, mut count) = (group, group_start, chunk_count(group.len() as u64));
     for side in descent(index_in_group, count) {
         let left = left_count(count);
@@ -297,14 +288,7 @@ pub struct OutboardBuilder {
 impl OutboardBuilder {
     /// For data of exactly `total_bytes` bytes.
     pub fn new(total_bytes: u64) -> Self {
-        Self {
-            total_bytes,
-            groups: group_count(total_bytes),
-            consumed: 0,
-            finished_groups: 0,
-            group: Hasher::new(),
-            subtrees: Vec::new(),
-        }
+        Self { total_bytes, groups: group_count(total_bytes), consumed: 0, finished_groups: 0, group: Hasher::new(), subtrees: Vec::new() }
     }
 
     /// Takes the next bytes, of any number, and appends the nodes that they complete to `nodes`.
@@ -403,8 +387,8 @@ mod tests {
     use proptest::prelude::*;
 
     const SIZES: &[usize] = &[
-        0, 1, 1023, 1024, 1025, 2048, 3072, 16_383, 16_384, 16_385, 32_768, 32_769, 49_152, 65_535, 65_537, 126_976, 253_952,
-        380_928, 1_048_576, 1_142_784,
+        0, 1, 1023, 1024, 1025, 2048, 3072, 16_383, 16_384, 16_385, 32_768, 32_769, 49_152, 65_535, 65_537, 126_976, 253_952, 380_928,
+        1_048_576, 1_142_784,
     ];
 
     fn data(length: usize) -> Vec<u8> {
@@ -433,9 +417,7 @@ mod tests {
     fn prove_from(bytes: &[u8], file: &[u8], root: &Hash32, total: u64, index: u64) -> Result<Slice, Missing> {
         let (start, length) = group_range(total, index);
         let group = bytes.get(start as usize..(start + length) as usize).ok_or(Missing)?;
-        prove(root, total, index, group, |position| {
-            file.get((position * 64) as usize..)?.first_chunk::<64>().copied()
-        })
+        prove(root, total, index, group, |position| file.get((position * 64) as usize..)?.first_chunk::<64>().copied())
     }
 
     #[test]

@@ -131,10 +131,7 @@ impl Transcript {
     ///
     /// Every list is preceded by its length and every option by a flag, so that no two transcripts share an encoding.
     pub fn digest(&self) -> Hash32 {
-        let mut words = Words::tagged("assay.transcript.v1")
-            .with(&self.challenge.digest())
-            .with(&self.scheduled_at_us)
-            .with(&self.slip_us);
+        let mut words = Words::tagged("assay.transcript.v1").with(&self.challenge.digest()).with(&self.scheduled_at_us).with(&self.slip_us);
         push_option(&mut words, self.rtt_us);
         push_length(&mut words, self.attempts.len());
         for attempt in &self.attempts {
@@ -150,9 +147,7 @@ impl Transcript {
     /// What a seal of the slot has to cover: (challenge digest, answer digest) of an answer that is not signed by itself.
     pub fn unsigned_answer(&self) -> Option<(Hash32, Hash32)> {
         match (&self.outcome, &self.answer) {
-            (Outcome::Checked(_), Some(answer)) if self.challenge.kind != Kind::Storage => {
-                Some((self.challenge.digest(), answer.digest()))
-            }
+            (Outcome::Checked(_), Some(answer)) if self.challenge.kind != Kind::Storage => Some((self.challenge.digest(), answer.digest())),
             _ => None,
         }
     }
@@ -246,15 +241,8 @@ pub struct SlotSeal {
 impl SlotSeal {
     /// Whether `receipt_key` made it.
     pub fn is_by(&self, receipt_key: &Address) -> bool {
-        let digest = challenge::seal_digest(
-            &self.instance,
-            self.provider,
-            self.oracle,
-            self.epoch,
-            self.slot,
-            self.count,
-            &self.answers_root,
-        );
+        let digest =
+            challenge::seal_digest(&self.instance, self.provider, self.oracle, self.epoch, self.slot, self.count, &self.answers_root);
         secp::recover(&digest, &self.signature) == Ok(*receipt_key)
     }
 

@@ -145,10 +145,8 @@ pub struct Case<'a> {
 impl Verdict {
     /// Judges one provider (design section 7).
     pub fn judge(case: &Case<'_>, params: &Params) -> Self {
-        let mut dimensions: Vec<DimensionVerdict> = objectives(case.class)
-            .into_iter()
-            .map(|objective| objective.judge(case.panel, params))
-            .collect();
+        let mut dimensions: Vec<DimensionVerdict> =
+            objectives(case.class).into_iter().map(|objective| objective.judge(case.panel, params)).collect();
         let storage = storage_counts(case.panel);
         dimensions.push(judge_storage(case, &storage));
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
@@ -227,11 +225,8 @@ fn objectives(class: &Class) -> Vec<Objective> {
         (Dimension::LatencyP95, class.t95_us, 50_000, 90),
         (Dimension::LatencyP99, class.t99_us, 10_000, 459),
     ];
-    let availability = Objective {
-        dimension: Dimension::Availability,
-        allowed_ppm: PPM.saturating_sub(class.availability_ppm),
-        minimum: 1,
-    };
+    let availability =
+        Objective { dimension: Dimension::Availability, allowed_ppm: PPM.saturating_sub(class.availability_ppm), minimum: 1 };
     let kept = latency.into_iter().filter(|(_, threshold, _, _)| *threshold > 0);
     std::iter::once(availability)
         .chain(kept.map(|(dimension, _, allowed_ppm, minimum)| Objective { dimension, allowed_ppm, minimum }))
@@ -313,11 +308,7 @@ impl Objective {
         let doubled = self.allowed_ppm.saturating_mul(2);
         let halfway = PPM.saturating_add(self.allowed_ppm) / 2;
         let material = share >= at(doubled.min(halfway));
-        if material && self.is_certain(bad, counted, params.design_effect_milli) {
-            Grade::Fail
-        } else {
-            Grade::Degraded
-        }
+        if material && self.is_certain(bad, counted, params.design_effect_milli) { Grade::Fail } else { Grade::Degraded }
     }
 
     /// Whether a provider that just keeps its objective shows this many bad events with a probability below 10^-4.

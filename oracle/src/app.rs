@@ -45,7 +45,9 @@ pub enum AppError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The parameters are not the contract's.
-    #[error("params: this node's parameters hash to {ours}, the settlement contract was deployed with {theirs}; set `params` to the set the network runs")]
+    #[error(
+        "params: this node's parameters hash to {ours}, the settlement contract was deployed with {theirs}; set `params` to the set the network runs"
+    )]
     Params {
         /// Our hash.
         ours: assay_core::hash::Hash32,
@@ -259,7 +261,13 @@ async fn open(frames: &Frames, committee: &Committee, view: &View, epoch: u64) -
                 let frame = Arc::new(frame);
                 view.remember(frame.clone());
                 committee.ask(|done| Command::Begin(frame.clone(), done)).await?;
-                info!(epoch, ref_block = frame.setting.ref_block, members = frame.setting.members.len(), providers = frame.setting.providers.len(), "epoch opened");
+                info!(
+                    epoch,
+                    ref_block = frame.setting.ref_block,
+                    members = frame.setting.members.len(),
+                    providers = frame.setting.providers.len(),
+                    "epoch opened"
+                );
                 return Some(frame);
             }
             Err(error) => {

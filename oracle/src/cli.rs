@@ -173,7 +173,13 @@ async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
         ProtectionCommand::Import { file, .. } => {
             let text = std::fs::read_to_string(&file).map_err(|source| CliError::File { path: file.clone(), source })?;
             let merged = Protection::open(&config.protection_file, &key, &instance).await?.import_json(&text).await?;
-            println!("merged {}: {} statements added, {} known, {} contradicted ours and stay blocked", file.display(), merged.added, merged.known, merged.contradicted);
+            println!(
+                "merged {}: {} statements added, {} known, {} contradicted ours and stay blocked",
+                file.display(),
+                merged.added,
+                merged.known,
+                merged.contradicted
+            );
         }
     }
     Ok(())

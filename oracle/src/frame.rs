@@ -95,7 +95,11 @@ impl Frames {
         let providers = active.map(|p| ProviderTerms {
             provider: p.id,
             class_id: p.class_id,
-            keys: ProviderKeys { receipt_key: p.receipt_key, class_id: p.class_id, claims: ClaimRoot { hash: p.claim_root, blocks: p.claim_blocks } },
+            keys: ProviderKeys {
+                receipt_key: p.receipt_key,
+                class_id: p.class_id,
+                claims: ClaimRoot { hash: p.claim_root, blocks: p.claim_blocks },
+            },
             stake: p.stake,
             recipient: p.recipient,
         });

@@ -157,7 +157,12 @@ impl Measurer {
             slot,
             slot_start_unix_ms: start_ms,
             oracle: self.signer.oracle(),
-            provider: Target { id: terms.provider, class_id: terms.class_id, claims: terms.keys.claims, receipt_key: terms.keys.receipt_key },
+            provider: Target {
+                id: terms.provider,
+                class_id: terms.class_id,
+                claims: terms.keys.claims,
+                receipt_key: terms.keys.receipt_key,
+            },
             claims: subject.claims.clone(),
             vrf,
         };

@@ -200,7 +200,8 @@ impl Settler {
             return Ok(Some(known.outcome.ledger));
         }
         let frame = self.frames.read(epoch).await?;
-        let peers = frame.peers.iter().filter(|(oracle, _)| **oracle != self.me).map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
+        let peers =
+            frame.peers.iter().filter(|(oracle, _)| **oracle != self.me).map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
         // A peer that lies is passed over: what it gives must stand under what the chain accepted.
         let stands = |certificate: &Certificate, outcome: &Outcome| {
             digest.is_of(&certificate.report.digest())
@@ -246,7 +247,9 @@ impl Settler {
         if let Some(event) = self.client.report_accepted(epoch, from_block).await? {
             info!(epoch, tx = %event.tx_hash, block = event.block_number, gas = event.gas_used, "accepted and final");
             let (digest, tx_hash) = (event.digest, event.tx_hash);
-            self.store.put_accepted(&AcceptedEpoch { epoch, digest, tx_hash, block_number: event.block_number, gas_used: event.gas_used }).await?;
+            self.store
+                .put_accepted(&AcceptedEpoch { epoch, digest, tx_hash, block_number: event.block_number, gas_used: event.gas_used })
+                .await?;
         }
         Ok(())
     }
@@ -279,8 +282,14 @@ impl Settler {
             }
             let Some((verdict, proof)) = posting.outcome.slash_proof(verdict.provider) else { continue };
             info!(epoch, provider = %verdict.provider, reason = reason.describe(), "slashing");
-            let calldata =
-                calls::execute_slash(&posting.outcome.report, verdict.provider, reason.reason(), &verdict.facts_root, verdict.slash, &proof);
+            let calldata = calls::execute_slash(
+                &posting.outcome.report,
+                verdict.provider,
+                reason.reason(),
+                &verdict.facts_root,
+                verdict.slash,
+                &proof,
+            );
             self.outbox.enqueue(&format!("slash/{epoch}/{}", verdict.provider), self.frames.instance().settlement, calldata).await?;
         }
         Ok(())

@@ -135,10 +135,7 @@ impl TryFrom<wire::ChallengeRequest> for Challenge {
 
     fn try_from(request: wire::ChallengeRequest) -> Result<Self, ConvertError> {
         Ok(Self {
-            instance: Instance {
-                chain_id: request.chain_id,
-                settlement: address(&request.settlement, "settlement")?,
-            },
+            instance: Instance { chain_id: request.chain_id, settlement: address(&request.settlement, "settlement")? },
             epoch: request.epoch,
             slot: request.slot,
             oracle: OracleId(request.oracle_id),

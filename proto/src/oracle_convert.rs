@@ -177,15 +177,8 @@ mod shape {
     const SIGNED_BIT_VOTE: Shape = Shape(&[(1, &BIT_VOTE)]);
     const PROPOSAL: Shape = Shape(&[(4, &SIGNED_COMMIT), (5, &SIGNED_BIT_VOTE)]);
     const CERTIFICATE: Shape = Shape(&[(1, &LEAF)]);
-    pub(super) const ENVELOPE: Shape = Shape(&[
-        (1, &SIGNED_COMMIT),
-        (2, &REVEAL),
-        (3, &SIGNED_BIT_VOTE),
-        (4, &PROPOSAL),
-        (5, &LEAF),
-        (6, &LEAF),
-        (7, &CERTIFICATE),
-    ]);
+    pub(super) const ENVELOPE: Shape =
+        Shape(&[(1, &SIGNED_COMMIT), (2, &REVEAL), (3, &SIGNED_BIT_VOTE), (4, &PROPOSAL), (5, &LEAF), (6, &LEAF), (7, &CERTIFICATE)]);
     const OWN: Shape = Shape(&[(1, &REVEAL), (2, &LEAF)]);
     pub(super) const LOG_ENTRY: Shape = Shape(&[(1, &ENVELOPE), (2, &OWN)]);
 
@@ -213,7 +206,8 @@ mod shape {
                     let length = varint(&mut bytes)?;
                     let inner = take(&mut bytes, length)?;
                     if let Some((_, shape)) = shape.0.iter().find(|(field, _)| *field == key >> 3) {
-                        *left = left.checked_sub(1).ok_or(ConvertError { field: "envelope", problem: "too many messages for its length" })?;
+                        *left =
+                            left.checked_sub(1).ok_or(ConvertError { field: "envelope", problem: "too many messages for its length" })?;
                         walk(inner, shape, left)?;
                     }
                 }
@@ -357,10 +351,7 @@ impl TryFrom<wire::SignedCommit> for SignedCommit {
     type Error = ConvertError;
 
     fn try_from(signed: wire::SignedCommit) -> Result<Self, ConvertError> {
-        Ok(Self {
-            commit: signed.commit.ok_or(absent("commit"))?.try_into()?,
-            signature: bls(&signed.signature, "commit.signature")?,
-        })
+        Ok(Self { commit: signed.commit.ok_or(absent("commit"))?.try_into()?, signature: bls(&signed.signature, "commit.signature")? })
     }
 }
 
@@ -374,11 +365,7 @@ impl TryFrom<wire::Seeds> for Seeds {
     type Error = ConvertError;
 
     fn try_from(seeds: wire::Seeds) -> Result<Self, ConvertError> {
-        Ok(Self {
-            epoch: hash(&seeds.epoch, "seeds.epoch")?,
-            slots: hashes(&seeds.slots, MAX_SLOTS, "seeds.slots")?,
-            secure: seeds.secure,
-        })
+        Ok(Self { epoch: hash(&seeds.epoch, "seeds.epoch")?, slots: hashes(&seeds.slots, MAX_SLOTS, "seeds.slots")?, secure: seeds.secure })
     }
 }
 
@@ -459,11 +446,7 @@ impl TryFrom<wire::ProofStep> for ProofStep {
 
 impl From<&ProofStep> for wire::ProofStep {
     fn from(step: &ProofStep) -> Self {
-        Self {
-            sibling_is_left: step.sibling_is_left,
-            sibling_hash: wire_bytes(&step.sibling.hash.0),
-            sibling_blocks: step.sibling.blocks,
-        }
+        Self { sibling_is_left: step.sibling_is_left, sibling_hash: wire_bytes(&step.sibling.hash.0), sibling_blocks: step.sibling.blocks }
     }
 }
 
@@ -739,7 +722,7 @@ mod tests {
         }
 
         fn coin(&mut self) -> bool {
-            self.word() % 2 == 0
+            self.word().is_multiple_of(2)
         }
 
         fn bytes(&mut self, length: usize) -> Vec<u8> {
@@ -800,10 +783,7 @@ mod tests {
                 Slice { chunk: self.bytes(1024), siblings }
             });
             let steps = (0..self.below(20))
-                .map(|_| ProofStep {
-                    sibling_is_left: self.coin(),
-                    sibling: ClaimRoot { hash: self.hash(), blocks: self.number() },
-                })
+                .map(|_| ProofStep { sibling_is_left: self.coin(), sibling: ClaimRoot { hash: self.hash(), blocks: self.number() } })
                 .collect();
             Fact {
                 challenge: Challenge {
@@ -1037,20 +1017,15 @@ mod tests {
     fn the_largest_honest_messages_pass() {
         let mut draw = Draw(6);
         let mut reveal = draw.reveal();
-        let observation = SaltedObservation {
-            observation: Observation::empty(1, ProviderId(1), OracleId(1)),
-            salt: Hash32([1; 32]),
-        };
+        let observation = SaltedObservation { observation: Observation::empty(1, ProviderId(1), OracleId(1)), salt: Hash32([1; 32]) };
         reveal.observations = vec![observation; 100_000];
         assert!(Message::decode(&Message::Reveal(Box::new(reveal)).encode()).is_ok());
 
         let held = (0..MAX_MEMBERS as u64).map(|id| (OracleId(id), Hash32([1; 32]))).collect();
         let vote = BitVote { epoch: 1, oracle: OracleId(1), held };
         let signature = draw.signature();
-        let basis = Basis {
-            commits: vec![draw.signed_commit(); MAX_COMMITS],
-            bit_votes: vec![SignedBitVote { vote, signature }; MAX_MEMBERS],
-        };
+        let basis =
+            Basis { commits: vec![draw.signed_commit(); MAX_COMMITS], bit_votes: vec![SignedBitVote { vote, signature }; MAX_MEMBERS] };
         let proposal = Proposal { epoch: 1, view: 0, leader: OracleId(1), basis, report_digest: Hash32::ZERO, signature };
         let bytes = Message::Proposal(Box::new(proposal)).encode();
         assert!(bytes.len() < MAX_MESSAGE_BYTES, "{}", bytes.len());

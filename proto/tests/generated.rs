@@ -32,12 +32,7 @@ fn generated_code_matches_the_protos() {
     let descriptors = protox::compile(&files, [&sources]).unwrap();
 
     let fresh = tempfile::tempdir().unwrap();
-    tonic_prost_build::configure()
-        .bytes(".")
-        .build_transport(true)
-        .out_dir(fresh.path())
-        .compile_fds(descriptors)
-        .unwrap();
+    tonic_prost_build::configure().bytes(".").build_transport(true).out_dir(fresh.path()).compile_fds(descriptors).unwrap();
 
     if std::env::var_os("REGENERATE").is_some() {
         fs::create_dir_all(&committed).unwrap();

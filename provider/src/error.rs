@@ -192,13 +192,7 @@ impl From<StoreError> for Status {
             | E::UnknownClaimSet(_)
             | E::NothingClaimed
             | E::NotGiven { .. } => Self::failed_precondition(text),
-            E::Io(_)
-            | E::Index(_)
-            | E::Migrate(_)
-            | E::Damaged(_)
-            | E::OtherIdentity { .. }
-            | E::Sign(_)
-            | E::Task => {
+            E::Io(_) | E::Index(_) | E::Migrate(_) | E::Damaged(_) | E::OtherIdentity { .. } | E::Sign(_) | E::Task => {
                 error!(error = text, "request failed");
                 Self::internal("the provider failed; its log says why")
             }

@@ -164,11 +164,12 @@ impl Index {
     /// The version that has this root.
     pub async fn sequence_of(&self, root: &ClaimRoot) -> Result<Option<u64>, StoreError> {
         let Ok(blocks) = i64::try_from(root.blocks) else { return Ok(None) };
-        let row: Option<(i64,)> = sqlx::query_as("SELECT sequence FROM claim_set WHERE root = ? AND blocks = ? ORDER BY sequence DESC LIMIT 1")
-            .bind(&root.hash.0[..])
-            .bind(blocks)
-            .fetch_optional(&self.pool)
-            .await?;
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT sequence FROM claim_set WHERE root = ? AND blocks = ? ORDER BY sequence DESC LIMIT 1")
+                .bind(&root.hash.0[..])
+                .bind(blocks)
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(row.map(|(sequence,)| sequence.cast_unsigned()))
     }
 

@@ -15,8 +15,7 @@ fn data() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lossy_is_slashed_the_slow_is_not_and_the_honest_is_paid_while_an_oracle_dies() {
     let dir = tempfile::tempdir().unwrap();
-    let plan =
-        Plan { dir: dir.path().join("net"), data: data(), oracles: 4, faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
+    let plan = Plan { dir: dir.path().join("net"), data: data(), oracles: 4, faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
     let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
     let epoch = Duration::from_millis(devnet.params.epoch_ms());
 
@@ -56,7 +55,9 @@ async fn restored_bytes(devnet: &Devnet, dir: &std::path::Path) -> u64 {
         .await
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::read(data().join("src/lib.rs")).map(|original| assert_eq!(std::fs::read(find(&unpacked, "lib.rs")).unwrap(), original)).unwrap();
+    std::fs::read(data().join("src/lib.rs"))
+        .map(|original| assert_eq!(std::fs::read(find(&unpacked, "lib.rs")).unwrap(), original))
+        .unwrap();
     serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["bytes"].as_u64().unwrap()
 }
 

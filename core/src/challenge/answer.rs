@@ -132,9 +132,7 @@ fn check_samples<'a>(
 }
 
 fn sample_holds(sample: &Sample, slice: &Slice, claims: &ClaimSet) -> bool {
-    claims
-        .locate(sample.block)
-        .is_some_and(|(claim, block)| holds_in_replica(&claim.root, claim.blocks, block, sample.chunk, slice))
+    claims.locate(sample.block).is_some_and(|(claim, block)| holds_in_replica(&claim.root, claim.blocks, block, sample.chunk, slice))
 }
 
 /// Whether a slice is chunk `chunk` of block `block` of the replica with this root and exactly this many blocks.

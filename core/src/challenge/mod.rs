@@ -7,8 +7,10 @@ mod answer;
 pub mod schedule;
 mod stream;
 
+pub use answer::{
+    Answer, AnswerError, BlockAnswer, Checked, MissingSamples, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf,
+};
 pub(crate) use answer::{digest_of_samples as answer_digest_of, holds_in_replica};
-pub use answer::{Answer, AnswerError, BlockAnswer, Checked, MissingSamples, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf};
 pub use stream::Stream;
 
 use merlin::Transcript;
@@ -134,10 +136,7 @@ impl Challenge {
         }
         let mut stream = Stream::new(&[self.seed().as_bytes()]);
         (0..self.kind.samples())
-            .map(|_| Sample {
-                block: stream.below(self.claim_blocks),
-                chunk: u32::try_from(stream.below(CHUNKS_PER_BLOCK)).unwrap_or(0),
-            })
+            .map(|_| Sample { block: stream.below(self.claim_blocks), chunk: u32::try_from(stream.below(CHUNKS_PER_BLOCK)).unwrap_or(0) })
             .collect()
     }
 }

@@ -150,7 +150,14 @@ pub fn wish_message(instance: &Instance, epoch: u64, view: u64, oracle: OracleId
     Words::tagged("assay.wish.v1").with_instance(instance).with(&epoch).with(&view).with(&oracle).keccak()
 }
 
-fn check(setting: &Setting, epoch: u64, oracle: OracleId, domain: Domain, message: &Hash32, signature: &Signature) -> Result<(), MessageError> {
+fn check(
+    setting: &Setting,
+    epoch: u64,
+    oracle: OracleId,
+    domain: Domain,
+    message: &Hash32,
+    signature: &Signature,
+) -> Result<(), MessageError> {
     if epoch != setting.epoch {
         return Err(MessageError::Epoch { got: epoch, here: setting.epoch });
     }

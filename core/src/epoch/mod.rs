@@ -8,8 +8,8 @@ mod messages;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use messages::{
-    Basis, BitVote, MessageError, Proposal, ReportSignature, SignedBitVote, Verified, Wish, counted_commits, verify_bit_vote, verify_commit,
-    verify_proposal, verify_signature, verify_wish, wish_message,
+    Basis, BitVote, MessageError, Proposal, ReportSignature, SignedBitVote, Verified, Wish, counted_commits, verify_bit_vote,
+    verify_commit, verify_proposal, verify_signature, verify_wish, wish_message,
 };
 
 use crate::bls::Signature;
@@ -428,7 +428,8 @@ impl Close {
                 None => {
                     complete = false;
                     if self.fetched.insert((oracle, digest)) {
-                        let from = basis.bit_votes.iter().filter(|s| s.vote.held.contains(&(oracle, digest))).map(|s| s.vote.oracle).collect();
+                        let from =
+                            basis.bit_votes.iter().filter(|s| s.vote.held.contains(&(oracle, digest))).map(|s| s.vote.oracle).collect();
                         effects.push(Effect::FetchReveal { oracle, commit: digest, from });
                     }
                 }
@@ -448,13 +449,23 @@ impl Close {
     fn change_view(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let next = self.view.saturating_add(1);
         // Amplify: one honest oracle already waits there.
-        let amplified = self.wishes.iter().filter(|(view, by)| **view > self.view && self.setting.is_third(self.setting.weight_of(*by))).map(|(view, _)| *view).max();
+        let amplified = self
+            .wishes
+            .iter()
+            .filter(|(view, by)| **view > self.view && self.setting.is_third(self.setting.weight_of(*by)))
+            .map(|(view, _)| *view)
+            .max();
         let timed_out = (now_ms >= self.view_ends_ms).then_some(next);
         if let Some(wish) = amplified.max(timed_out).filter(|view| *view > self.wished && *view <= MAX_VIEW) {
             self.wished = wish;
             effects.push(Effect::SignWish { view: wish });
         }
-        let agreed = self.wishes.iter().filter(|(view, by)| **view > self.view && self.setting.is_quorum(self.setting.weight_of(*by))).map(|(view, _)| *view).max();
+        let agreed = self
+            .wishes
+            .iter()
+            .filter(|(view, by)| **view > self.view && self.setting.is_quorum(self.setting.weight_of(*by)))
+            .map(|(view, _)| *view)
+            .max();
         if let Some(view) = agreed {
             self.view = view;
             self.quorum_since_ms = None;

@@ -39,7 +39,11 @@ pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
             .map(|id| ProviderTerms {
                 provider: ProviderId(id),
                 class_id: 100,
-                keys: ProviderKeys { receipt_key: Address([50; 20]), class_id: 100, claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 } },
+                keys: ProviderKeys {
+                    receipt_key: Address([50; 20]),
+                    class_id: 100,
+                    claims: ClaimRoot { hash: Hash32([1; 32]), blocks: 10 },
+                },
                 stake: 1_000 * TOKEN,
                 recipient: Address([200; 20]),
             })
@@ -116,7 +120,7 @@ impl Net {
         for id in 1..=oracles {
             let (reveal, commit) = observed(&setting, id, id as u8);
             net.input(id, Input::Observed(Box::new(reveal), commit));
-            net.input(id, Input::Parent(Box::new(Ledger::default())));
+            net.input(id, Input::Parent(Box::default()));
         }
         net
     }
@@ -166,10 +170,9 @@ impl Net {
             }
         };
         for to in (1..=self.nodes.len() as u64).map(OracleId) {
-            if to == by || (self.wire)(self.now_ms, by, to, &message) {
-                if let Some(input) = self.received(to, message.clone()) {
-                    queue.push_back((to, input));
-                }
+            let arrives = to == by || (self.wire)(self.now_ms, by, to, &message);
+            if arrives && let Some(input) = self.received(to, message.clone()) {
+                queue.push_back((to, input));
             }
         }
     }
@@ -233,7 +236,10 @@ fn four_honest_oracles_certify_one_report_and_everybody_is_paid() {
 #[test]
 fn a_silent_leader_is_replaced_and_the_report_lands_in_the_next_view() {
     let silent = Net::new(4, perfect()).nodes[0].leader(0).unwrap();
-    let mut net = Net::new(4, Box::new(move |_, from, _, message| from != silent || !matches!(message, Message::Proposal(_) | Message::Signature(_))));
+    let mut net = Net::new(
+        4,
+        Box::new(move |_, from, _, message| from != silent || !matches!(message, Message::Proposal(_) | Message::Signature(_))),
+    );
     net.run_until(15_000);
     let (_, outcome) = net.check().expect("certified");
     assert_eq!(outcome.report.view, 1);
@@ -245,7 +251,8 @@ fn a_silent_leader_is_replaced_and_the_report_lands_in_the_next_view() {
 fn a_late_reveal_forfeits_the_epoch_and_changes_nothing_else() {
     let end = setting(4, 3).end_ms();
     let late = OracleId(3);
-    let mut net = Net::new(4, Box::new(move |now, from, _, message| !(from == late && matches!(message, Message::Reveal(_)) && now < end + 60_000)));
+    let mut net =
+        Net::new(4, Box::new(move |now, from, _, message| !(from == late && matches!(message, Message::Reveal(_)) && now < end + 60_000)));
     net.run_until(15_000);
     let (_, outcome) = net.check().expect("certified");
     assert!(!outcome.paid_oracles.contains(&late));
@@ -256,7 +263,8 @@ fn a_late_reveal_forfeits_the_epoch_and_changes_nothing_else() {
 #[test]
 fn a_commit_after_its_deadline_does_not_count() {
     let late = OracleId(2);
-    let mut net = Net::new(4, Box::new(move |_, from, _, message| !(from == late && matches!(message, Message::Commit(_) | Message::Reveal(_)))));
+    let mut net =
+        Net::new(4, Box::new(move |_, from, _, message| !(from == late && matches!(message, Message::Commit(_) | Message::Reveal(_)))));
     net.run_until(2_500);
     let setting = net.nodes[0].setting().clone();
     let (reveal, commit) = observed(&setting, 2, 2);
@@ -290,7 +298,8 @@ fn two_commits_by_one_oracle_exclude_it() {
 #[test]
 fn a_reveal_that_reached_one_node_late_is_fetched_not_dropped() {
     let lost_to = OracleId(1);
-    let mut net = Net::new(4, Box::new(move |_, from, to, message| !(from == OracleId(2) && to == lost_to && matches!(message, Message::Reveal(_)))));
+    let mut net =
+        Net::new(4, Box::new(move |_, from, to, message| !(from == OracleId(2) && to == lost_to && matches!(message, Message::Reveal(_)))));
     net.run_until(15_000);
     let (_, outcome) = net.check().expect("certified");
     assert_eq!(outcome.paid_oracles.len(), 4);
@@ -326,10 +335,13 @@ fn without_quorum_there_is_no_report() {
 #[test]
 fn a_healed_partition_certifies_in_a_later_view() {
     let heals = setting(4, 3).end_ms() + 20_000;
-    let mut net = Net::new(4, Box::new(move |now, from, to, message| {
-        let early = !matches!(message, Message::Proposal(_) | Message::Signature(_) | Message::Wish(_));
-        early || now >= heals || (from.0 <= 2) == (to.0 <= 2)
-    }));
+    let mut net = Net::new(
+        4,
+        Box::new(move |now, from, to, message| {
+            let early = !matches!(message, Message::Proposal(_) | Message::Signature(_) | Message::Wish(_));
+            early || now >= heals || (from.0 <= 2) == (to.0 <= 2)
+        }),
+    );
     net.run_until(20_000);
     assert!(net.check().is_none());
     // Peers send again what was not acknowledged; here: every wish that was lost.

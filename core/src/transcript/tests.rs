@@ -378,8 +378,7 @@ fn foreign_and_repeated_transcripts_do_not_count() {
     let mut transcripts = summary.latency(&[(valid(1), Some(1))]);
     let own = transcripts[0].clone();
     let clean = summary.of(&transcripts, ScheduledCounts::default());
-    let changes: [fn(&mut Challenge); 4] =
-        [|c| c.epoch += 1, |c| c.provider = ProviderId(1), |c| c.oracle = OracleId(1), |_| ()];
+    let changes: [fn(&mut Challenge); 4] = [|c| c.epoch += 1, |c| c.provider = ProviderId(1), |c| c.oracle = OracleId(1), |_| ()];
     for change in changes {
         let mut foreign = own.clone();
         change(&mut foreign.challenge);
@@ -537,7 +536,11 @@ fn response_to_another_oracle_or_epoch() {
     assert_eq!(fact.verify(&instance(), EPOCH, OracleId(4), &keys, &world.vrf, params), Err(FactError::Context));
     assert_eq!(fact.verify(&instance(), EPOCH + 1, ORACLE, &keys, &world.vrf, params), Err(FactError::Context));
     let chosen = ProviderKeys { class_id: 101, ..keys };
-    assert_eq!(fact.verify(&instance(), EPOCH, ORACLE, &chosen, &world.vrf, params), Err(FactError::Context), "a chosen class shifts the samples");
+    assert_eq!(
+        fact.verify(&instance(), EPOCH, ORACLE, &chosen, &world.vrf, params),
+        Err(FactError::Context),
+        "a chosen class shifts the samples"
+    );
     let elsewhere = Instance { chain_id: 1, ..instance() };
     assert_eq!(fact.verify(&elsewhere, EPOCH, ORACLE, &keys, &world.vrf, params), Err(FactError::Context));
     assert_eq!(fact.verify(&instance(), EPOCH, ORACLE, &keys, &vrf_of(2, SLOT), params), Err(FactError::NotScheduled));

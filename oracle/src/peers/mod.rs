@@ -5,13 +5,13 @@ mod service;
 
 use std::fmt;
 
-use async_trait::async_trait;
 use assay_core::epoch::MessageError;
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::Reveal;
 use assay_core::report::{Certificate, Outcome};
 use assay_proto::oracle::v1 as wire;
+use async_trait::async_trait;
 
 pub use assay_proto::oracle_convert::Message;
 pub use client::Outgoing;
@@ -112,7 +112,8 @@ impl From<Reason> for wire::Reason {
 
 impl From<DeliverOutcome> for wire::DeliverReply {
     fn from(outcome: DeliverOutcome) -> Self {
-        let taken = |outcome: wire::Outcome| Self { outcome: outcome.into(), reason: wire::Reason::Unspecified.into(), text: String::new() };
+        let taken =
+            |outcome: wire::Outcome| Self { outcome: outcome.into(), reason: wire::Reason::Unspecified.into(), text: String::new() };
         match outcome {
             DeliverOutcome::Accepted => taken(wire::Outcome::Accepted),
             DeliverOutcome::Known => taken(wire::Outcome::Known),

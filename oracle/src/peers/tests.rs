@@ -203,11 +203,8 @@ async fn a_peer_that_never_answers_delays_nobody_and_the_deadline_ends_it() {
     let (stop, _guard) = stopping();
     let ((mut stuck, _), (quick, mut at_quick)) = (recorder(), recorder());
     stuck.stuck = true;
-    let peers = BTreeMap::from([
-        (OracleId(2), up(stuck, &stop)),
-        (OracleId(3), up(quick, &stop)),
-        (OracleId(4), "not an endpoint".to_owned()),
-    ]);
+    let peers =
+        BTreeMap::from([(OracleId(2), up(stuck, &stop)), (OracleId(3), up(quick, &stop)), (OracleId(4), "not an endpoint".to_owned())]);
     let outgoing = outgoing(&stop);
     let deadline = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64 + 500;
     for view in 1..=20 {
@@ -271,7 +268,9 @@ async fn raw(envelope: Bytes) -> Result<wire::DeliverReply, Code> {
 #[tokio::test]
 async fn garbage_and_oversized_requests_are_refused() {
     assert_eq!(raw(wish(1).encode()).await.unwrap().outcome(), wire::Outcome::Accepted);
-    for garbage in [Bytes::new(), Bytes::from_static(b"garbage"), Bytes::from(vec![0xff; 5_000]), Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1])] {
+    for garbage in
+        [Bytes::new(), Bytes::from_static(b"garbage"), Bytes::from(vec![0xff; 5_000]), Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1])]
+    {
         assert_eq!(raw(garbage).await, Err(Code::InvalidArgument));
     }
     let mut cut = wish(1).encode();

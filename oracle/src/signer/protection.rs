@@ -356,7 +356,9 @@ impl Protection {
         let bytes = decode_hex(&export.public_key).and_then(|bytes| <[u8; 96]>::try_from(bytes).ok());
         let key = bytes.and_then(|bytes| PublicKey::from_compressed(&bytes).ok());
         if key != Some(self.public_key) {
-            return Err(ProtectionError::Import { problem: format!("it is of key {}, the record of {}", export.public_key, shown_key(&self.public_key)) });
+            return Err(ProtectionError::Import {
+                problem: format!("it is of key {}, the record of {}", export.public_key, shown_key(&self.public_key)),
+            });
         }
         if export.chain_id != self.instance.chain_id || export.settlement != self.instance.settlement {
             return Err(ProtectionError::Import {
@@ -415,7 +417,13 @@ impl Protection {
     }
 
     /// The outer option: whether there is a row. The inner one: none where records contradicted each other.
-    async fn recorded(&self, tx: &mut Tx<'_>, kind: StatementKind, epoch: u64, view: u64) -> Result<Option<Option<Hash32>>, ProtectionError> {
+    async fn recorded(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: StatementKind,
+        epoch: u64,
+        view: u64,
+    ) -> Result<Option<Option<Hash32>>, ProtectionError> {
         let row: Option<(Option<Vec<u8>>,)> = query_as("SELECT digest FROM statements WHERE kind = ? AND epoch = ? AND view = ?")
             .bind(kind.column())
             .bind(stored("epoch", epoch)?)
@@ -639,7 +647,9 @@ mod tests {
             let tasks: Vec<_> = (0..20u8)
                 .map(|byte| {
                     let protection = protection.clone();
-                    tokio::spawn(async move { protection.check_and_record(StatementKind::Report, 3, view, &digest(byte)).await.map(|()| byte) })
+                    tokio::spawn(
+                        async move { protection.check_and_record(StatementKind::Report, 3, view, &digest(byte)).await.map(|()| byte) },
+                    )
                 })
                 .collect();
             let mut winners = Vec::new();
@@ -759,7 +769,10 @@ mod tests {
         let summary = ours.import_json(&text).await.unwrap();
         assert_eq!(summary, ImportSummary { added: 1, known: 1, contradicted: 1, pruned: 0 });
 
-        assert!(matches!(ours.check_and_record(StatementKind::Commit, 2, 0, &digest(1)).await, Err(SignerError::Pruned { through: 3, .. })));
+        assert!(matches!(
+            ours.check_and_record(StatementKind::Commit, 2, 0, &digest(1)).await,
+            Err(SignerError::Pruned { through: 3, .. })
+        ));
         ours.check_and_record(StatementKind::Commit, 5, 0, &digest(1)).await.unwrap();
         for byte in [1, 2] {
             let error = ours.check_and_record(StatementKind::Commit, 6, 0, &digest(byte)).await.unwrap_err();

@@ -2,10 +2,10 @@
 
 mod sqlite;
 
-use async_trait::async_trait;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::Outcome;
+use async_trait::async_trait;
 
 pub use sqlite::SqliteStore;
 

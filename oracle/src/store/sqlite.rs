@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, query};
 
@@ -76,14 +76,15 @@ fn signed(value: u64) -> i64 {
 impl Store for SqliteStore {
     async fn append_input(&self, epoch: u64, received_ms: u64, message: &[u8]) -> Result<bool, StoreError> {
         let digest = blake3::hash(message);
-        let result = query("INSERT INTO inputs (epoch, received_ms, digest, message) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, digest) DO NOTHING")
-            .bind(signed(epoch))
-            .bind(signed(received_ms))
-            .bind(digest.as_bytes().as_slice())
-            .bind(message)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
+        let result =
+            query("INSERT INTO inputs (epoch, received_ms, digest, message) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, digest) DO NOTHING")
+                .bind(signed(epoch))
+                .bind(signed(received_ms))
+                .bind(digest.as_bytes().as_slice())
+                .bind(message)
+                .execute(&self.pool)
+                .await
+                .map_err(|error| self.failed(error))?;
         Ok(result.rows_affected() == 1)
     }
 
@@ -167,15 +168,17 @@ impl Store for SqliteStore {
     }
 
     async fn put_accepted(&self, accepted: &AcceptedEpoch) -> Result<(), StoreError> {
-        query("INSERT INTO accepted (epoch, digest, tx_hash, block_number, gas_used) VALUES (?, ?, ?, ?, ?) ON CONFLICT (epoch) DO NOTHING")
-            .bind(signed(accepted.epoch))
-            .bind(accepted.digest.as_bytes().as_slice())
-            .bind(accepted.tx_hash.as_bytes().as_slice())
-            .bind(signed(accepted.block_number))
-            .bind(signed(accepted.gas_used))
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
+        query(
+            "INSERT INTO accepted (epoch, digest, tx_hash, block_number, gas_used) VALUES (?, ?, ?, ?, ?) ON CONFLICT (epoch) DO NOTHING",
+        )
+        .bind(signed(accepted.epoch))
+        .bind(accepted.digest.as_bytes().as_slice())
+        .bind(accepted.tx_hash.as_bytes().as_slice())
+        .bind(signed(accepted.block_number))
+        .bind(signed(accepted.gas_used))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
         Ok(())
     }
 

@@ -35,7 +35,8 @@ pub fn given(path: &Path) -> Result<PathBuf, DataError> {
 
 /// Copies sources of the dependencies to `into` until there are enough.
 pub fn dependency_sources(into: &Path) -> Result<u64, DataError> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let home =
+        std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let sources = home.unwrap_or_default().join("registry").join("src");
     let unreadable = |path: &Path| {
         let path = path.to_path_buf();

@@ -434,8 +434,24 @@ impl Tools {
             let (endpoint, id) = (format!("http://{}", provider.listen), provider.id.to_string());
             let replica = provider.id.0.saturating_sub(1).to_string();
             let args = strings(&[
-                "upload", "--keys", &keys, "--password-file", &password, "--provider-endpoint", &endpoint, "--provider-id", &id,
-                "--replica", &replica, what, &data, "--rpc", rpc, "--provider-registry", &registry, "--json",
+                "upload",
+                "--keys",
+                &keys,
+                "--password-file",
+                &password,
+                "--provider-endpoint",
+                &endpoint,
+                "--provider-id",
+                &id,
+                "--replica",
+                &replica,
+                what,
+                &data,
+                "--rpc",
+                rpc,
+                "--provider-registry",
+                &registry,
+                "--json",
             ]);
             printed.push(self.run_json("assay-builder", &args).await?);
         }
@@ -449,8 +465,15 @@ impl Tools {
             fs::create_dir_all(&dir).map_err(file_error(&dir))?;
             let path = |name: &str| dir.join(name).display().to_string();
             let args = [
-                "keys".to_owned(), "--verdict".into(), path("verdict.json"), "--transmitter".into(), path("transmitter.json"),
-                "--password-file".into(), self.password_file.display().to_string(), "--kdf".into(), "pbkdf2".into(),
+                "keys".to_owned(),
+                "--verdict".into(),
+                path("verdict.json"),
+                "--transmitter".into(),
+                path("transmitter.json"),
+                "--password-file".into(),
+                self.password_file.display().to_string(),
+                "--kdf".into(),
+                "pbkdf2".into(),
             ];
             self.run("assay-oracle", &args).await?;
             let password = Password::from_file(&self.password_file)?;
@@ -536,9 +559,7 @@ async fn wait_until_ready(what: &str, url: &str, log: &Path) -> Result<(), Devne
             }
         }
     };
-    tokio::time::timeout(READY_DEADLINE, answered)
-        .await
-        .map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
+    tokio::time::timeout(READY_DEADLINE, answered).await.map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
 }
 
 async fn wait_for_port(what: &str, addr: SocketAddr, log: &Path) -> Result<(), DevnetError> {
@@ -547,7 +568,5 @@ async fn wait_for_port(what: &str, addr: SocketAddr, log: &Path) -> Result<(), D
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(READY_DEADLINE, connected)
-        .await
-        .map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
+    tokio::time::timeout(READY_DEADLINE, connected).await.map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
 }

@@ -27,8 +27,10 @@ pub struct Summary {
     pub oracles: Vec<OracleRow>,
     /// Contract.
     pub settlement: Address,
-    /// Provider registry.
+    /// Oracle registry: committee and keys.
     pub registry: Address,
+    /// Provider registry: stakes and claims.
+    pub provider_registry: Address,
     /// Token.
     pub token: Address,
     /// JSON-RPC URL.
@@ -235,7 +237,11 @@ impl Devnet {
     }
 
     /// Waits until a condition holds, looking twice a second.
-    pub async fn until<F: Future<Output = Result<bool, OutcomeError>>>(&self, deadline: Duration, condition: impl Fn() -> F) -> Result<bool, OutcomeError> {
+    pub async fn until<F: Future<Output = Result<bool, OutcomeError>>>(
+        &self,
+        deadline: Duration,
+        condition: impl Fn() -> F,
+    ) -> Result<bool, OutcomeError> {
         let give_up = tokio::time::Instant::now() + deadline;
         while !condition().await? {
             if tokio::time::Instant::now() >= give_up {
@@ -335,7 +341,8 @@ impl Devnet {
             providers,
             oracles,
             settlement: self.deployment.settlement,
-            registry: self.deployment.chain.provider_registry,
+            registry: self.deployment.chain.oracle_registry,
+            provider_registry: self.deployment.chain.provider_registry,
             token: self.deployment.token,
             rpc: self.rpc().to_owned(),
             api: self.oracles.iter().map(|oracle| oracle.api.clone()).collect(),
@@ -382,7 +389,10 @@ impl Summary {
         for row in &self.epochs {
             expect(row.weight_signed_ppm > 666_666, format!("epoch {}: more than 2/3 of weight signed", row.epoch));
             let all = row.signers.len() == self.oracles.len();
-            expect(!all || row.gas_used <= 200_000, format!("epoch {}: a report that all signed costs at most 200000 gas (it cost {})", row.epoch, row.gas_used));
+            expect(
+                !all || row.gas_used <= 200_000,
+                format!("epoch {}: a report that all signed costs at most 200000 gas (it cost {})", row.epoch, row.gas_used),
+            );
         }
         let baseline_us = self.providers.iter().find(|p| p.fault == Fault::None).map_or(0, |p| p.p50_latency_us);
         for provider in &self.providers {
@@ -390,7 +400,10 @@ impl Summary {
             match provider.fault {
                 Fault::None => {
                     let due = 100 * TOKEN * u128::from(epochs);
-                    expect(provider.outcomes.iter().all(|grade| *grade == Grade::Pass), format!("{name}: passes every epoch {:?}", provider.worst));
+                    expect(
+                        provider.outcomes.iter().all(|grade| *grade == Grade::Pass),
+                        format!("{name}: passes every epoch {:?}", provider.worst),
+                    );
                     expect(provider.rewarded == due, format!("{name}: is paid {due}, to the wei (it got {})", provider.rewarded));
                     expect(provider.slashed == 0, format!("{name}: is not slashed"));
                 }
@@ -398,7 +411,10 @@ impl Summary {
                     expect(provider.outcomes.iter().all(|grade| *grade == Grade::Fail), format!("{name}: fails every epoch"));
                     let on_storage = provider.worst.iter().all(|(_, dimension)| *dimension == Some(Dimension::Storage));
                     expect(on_storage, format!("{name}: fails on storage {:?}", provider.worst));
-                    expect(provider.slashed >= PROVIDER_STAKE / 20, format!("{name}: is slashed by 5 % of stake an epoch (it lost {})", provider.slashed));
+                    expect(
+                        provider.slashed >= PROVIDER_STAKE / 20,
+                        format!("{name}: is slashed by 5 % of stake an epoch (it lost {})", provider.slashed),
+                    );
                     expect(provider.slash_reason.is_some(), format!("{name}: is slashed with a reason"));
                     expect(provider.rewarded == 0, format!("{name}: earns nothing"));
                 }
@@ -409,17 +425,26 @@ impl Summary {
                     expect(provider.slashed == 0, format!("{name}: is not slashed"));
                     let added = provider.p50_latency_us.saturating_sub(baseline_us);
                     let imposed = u64::try_from(SLOW_ROUND_TRIP.as_micros()).unwrap_or(0);
-                    expect(added.abs_diff(imposed) * 10 <= imposed, format!("{name}: measured {added} µs above the baseline, imposed are {imposed}, within 10 %"));
+                    expect(
+                        added.abs_diff(imposed) * 10 <= imposed,
+                        format!("{name}: measured {added} µs above the baseline, imposed are {imposed}, within 10 %"),
+                    );
                 }
             }
         }
         for oracle in &self.oracles {
             let due = 10 * TOKEN * u128::from(oracle.paid_epochs);
-            expect(oracle.rewarded == due, format!("oracle {}: is paid {due} for {} reveals (it got {})", oracle.id, oracle.paid_epochs, oracle.rewarded));
+            expect(
+                oracle.rewarded == due,
+                format!("oracle {}: is paid {due} for {} reveals (it got {})", oracle.id, oracle.paid_epochs, oracle.rewarded),
+            );
             expect(oracle.paid_epochs == epochs, format!("oracle {}: every reveal counts ({} of {epochs})", oracle.id, oracle.paid_epochs));
         }
         let paid: u128 = self.providers.iter().map(|p| p.rewarded).chain(self.oracles.iter().map(|o| o.rewarded)).sum();
-        expect(paid + self.pool_remainder == POOL, format!("what is paid ({paid}) and what is left ({}) make the pool", self.pool_remainder));
+        expect(
+            paid + self.pool_remainder == POOL,
+            format!("what is paid ({paid}) and what is left ({}) make the pool", self.pool_remainder),
+        );
         failures
     }
 

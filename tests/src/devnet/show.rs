@@ -54,9 +54,8 @@ fn measured(provider: &ProviderRow, baseline_us: u64) -> String {
 /// The table and the commands to look further.
 pub fn table(devnet: &Devnet, summary: &Summary) -> String {
     let baseline_us = summary.providers.iter().find(|p| p.fault == Fault::None).map_or(0, |p| p.p50_latency_us);
-    let mut rows = vec![
-        ["provider", "what is wrong", "verdict per epoch", "measured", "p50 ms", "paid", "slashed"].map(String::from).to_vec(),
-    ];
+    let mut rows =
+        vec![["provider", "what is wrong", "verdict per epoch", "measured", "p50 ms", "paid", "slashed"].map(String::from).to_vec()];
     for (provider, node) in summary.providers.iter().zip(&devnet.providers) {
         let mut verdicts: Vec<(String, usize)> = Vec::new();
         for worst in provider.worst.iter().map(grade) {
@@ -81,7 +80,14 @@ pub fn table(devnet: &Devnet, summary: &Summary) -> String {
     }
     let epochs = summary.epochs.iter().map(|row| {
         let signers = row.signers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        vec![row.epoch.to_string(), row.block.to_string(), row.gas_used.to_string(), signers, row.view.to_string(), row.report_digest.to_string()]
+        vec![
+            row.epoch.to_string(),
+            row.block.to_string(),
+            row.gas_used.to_string(),
+            signers,
+            row.view.to_string(),
+            row.report_digest.to_string(),
+        ]
     });
     let header = ["epoch", "block", "gas", "signed by", "view", "report"].map(String::from).to_vec();
     text += &format!("\n{}", aligned(&std::iter::once(header).chain(epochs).collect::<Vec<_>>()));
@@ -103,8 +109,9 @@ pub fn commands(summary: &Summary) -> String {
 
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
