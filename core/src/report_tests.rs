@@ -89,3 +89,108 @@ fn observations_under_other_seeds_are_paid_but_not_counted() {
     });
     assert!(!outcome.report.seed_secure, "half is not");
 }
+
+fn shared_vectors() -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/report.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn vector_bytes<const N: usize>(value: &serde_json::Value) -> [u8; N] {
+    crate::hash::decode_hex(value.as_str().unwrap()).unwrap().try_into().unwrap()
+}
+
+fn vector<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn vector_amount(value: &serde_json::Value) -> u128 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_proof_of_possession_is_that_of_the_shared_vectors() {
+    let vectors = shared_vectors();
+    let (pop, signer) = (&vectors["pop"], &vectors["signers"][0]);
+    let secret = crate::bls::SecretKey::from_bytes(&vector_bytes(&signer["secret"])).unwrap();
+    let key = PublicKey::from_eip2537(&vector_bytes(&signer["publicKey256"])).unwrap();
+    assert_eq!(key, secret.public_key());
+    let message = crate::bls::possession_message(vector(&pop["chainId"]), &vector(&pop["registry"]), &vector(&pop["operator"]), &key);
+    assert_eq!(message, vector(&pop["message"]));
+    let signature = Signature::from_eip2537(&vector_bytes(&pop["signature128"])).unwrap();
+    assert_eq!(signature, secret.sign(Domain::ProofOfPossession, &message));
+    assert_eq!(key.verify(Domain::ProofOfPossession, &message, &signature), Ok(()));
+}
+
+#[test]
+fn the_reward_tree_is_that_of_the_shared_vectors() {
+    let vectors = shared_vectors();
+    let tree = &vectors["rewardTree"];
+    let (mut ledger, mut payees) = (Ledger::default(), Vec::new());
+    for leaf in tree["leaves"].as_array().unwrap() {
+        let standing =
+            Standing { multiplier_ppm: PPM, cumulative: vector_amount(&leaf["cumulative"]), recipient: vector(&leaf["recipient"]) };
+        payees.push(match leaf["kind"].as_u64().unwrap() {
+            0 => Payee::Provider(vector(&leaf["id"])),
+            _ => Payee::Oracle(vector(&leaf["id"])),
+        });
+        match *payees.last().unwrap() {
+            Payee::Provider(id) => ledger.providers.insert(id, standing),
+            Payee::Oracle(id) => ledger.oracles.insert(id, standing),
+        };
+    }
+    // Who earned nothing yet has no leaf.
+    ledger.providers.insert(ProviderId(99), Standing { multiplier_ppm: PPM, cumulative: 0, recipient: Address([9; 20]) });
+    let token: Address = vector(&tree["leaves"][0]["token"]);
+    let root: Hash32 = vector(&tree["root"]);
+    assert_eq!(ledger.reward_tree(&token).root(), root);
+    for (payee, proof) in payees.into_iter().zip(tree["proofs"].as_array().unwrap()) {
+        let (standing, ours) = ledger.reward_proof(payee, &token).unwrap();
+        assert_eq!(ours, vector::<Vec<Hash32>>(proof), "{payee:?}");
+        assert!(merkle::verify(&root, &payee.leaf(&standing, &token), &ours));
+    }
+    assert_eq!(ledger.reward_proof(Payee::Provider(ProviderId(99)), &token), None);
+}
+
+#[test]
+fn the_slash_tree_is_that_of_the_shared_vectors() {
+    let vectors = shared_vectors();
+    let tree = &vectors["slashTree"];
+    let leaves = tree["leaves"].as_array().unwrap();
+    let mut outcome = compute(&setting(4, leaves.len() as u64), &Ledger::default(), 4);
+    for (verdict, leaf) in outcome.verdicts.iter_mut().zip(leaves) {
+        (verdict.provider, verdict.epoch) = (vector(&leaf["providerId"]), vector(&leaf["epoch"]));
+        verdict.slash_reason = Some(match leaf["reason"].as_u64().unwrap() {
+            1 => crate::observation::Fault::StorageInvalid,
+            _ => crate::observation::Fault::StorageMissing,
+        });
+        (verdict.facts_root, verdict.slash) = (vector(&leaf["factsRoot"]), vector_amount(&leaf["amount"]));
+    }
+    let root: Hash32 = vector(&tree["root"]);
+    assert_eq!(merkle::root(outcome.verdicts.iter().filter_map(slash_leaf).collect()), root);
+    for (leaf, proof) in leaves.iter().zip(tree["proofs"].as_array().unwrap()) {
+        let (verdict, ours) = outcome.slash_proof(vector(&leaf["providerId"])).unwrap();
+        assert_eq!(ours, vector::<Vec<Hash32>>(proof));
+        assert!(merkle::verify(&root, &slash_leaf(verdict).unwrap(), &ours));
+    }
+}
+
+#[test]
+fn the_claim_sets_signature_is_that_of_the_shared_vectors() {
+    use crate::secp::{self, Signature65};
+    let vectors = shared_vectors();
+    let (claims, report) = (&vectors["claims"], &vectors["report"]);
+    let domain = crate::claim::ClaimDomain {
+        chain_id: vector(&report["chainId"]),
+        provider_registry: vector(&claims["registry"]),
+        provider: vector(&claims["providerId"]),
+    };
+    let root = crate::claim::ClaimRoot { hash: vector(&claims["root"]), blocks: vector(&claims["blocks"]) };
+    let digest = domain.set_digest(vector(&claims["sequence"]), &root, vector(&claims["count"]));
+    assert_eq!(digest, vector(&claims["digest"]));
+    let key = secp::SecretKey::from_bytes(&vector_bytes(&claims["receiptSecret"])).unwrap();
+    let receipt_key: Address = vector(&claims["receiptKey"]);
+    assert_eq!(key.address(), receipt_key);
+    let signature = Signature65(vector_bytes(&claims["signature65"]));
+    assert_eq!(secp::recover(&digest, &signature), Ok(receipt_key));
+    assert_eq!(key.sign(&digest), Ok(signature), "both are deterministic (RFC 6979)");
+}

@@ -174,6 +174,7 @@ impl Node {
             committee: committee.clone(),
             outgoing,
             frames: self.frames.clone(),
+            view: view.clone(),
             me: self.signer.oracle(),
             config: config.settle.clone(),
         };

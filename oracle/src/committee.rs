@@ -205,7 +205,7 @@ impl Actor {
         if self.running.contains_key(&epoch) {
             return;
         }
-        let close = Close::new(frame.setting.clone(), Some(self.signer.oracle()));
+        let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
         self.running.insert(epoch, Running { frame, close, commits: BTreeMap::new(), parent: None });
         match self.store.inputs(epoch).await {
             Ok(inputs) => {

@@ -16,7 +16,7 @@ use assay_core::report::{Member, ProviderTerms, Setting};
 #[derive(Debug)]
 pub struct Frame {
     /// The frozen values.
-    pub setting: Setting,
+    pub setting: Arc<Setting>,
     /// Where the members listen.
     pub peers: BTreeMap<OracleId, String>,
     /// The providers' registry entries.
@@ -118,7 +118,7 @@ impl Frames {
             drand_round: self.beacon.first_round_at_or_after(start_s).unwrap_or(0),
         };
         Ok(Frame {
-            setting,
+            setting: Arc::new(setting),
             peers: view.members.iter().map(|m| (m.oracle, m.endpoint.clone())).collect(),
             records: view.providers.into_iter().map(|p| (p.id, p)).collect(),
         })

@@ -20,6 +20,7 @@ use crate::committee::{Certified, Command, Committee};
 use crate::frame::{Frame, Frames};
 use crate::peers::Outgoing;
 use crate::store::{AcceptedEpoch, CertifiedEpoch, Store, StoreError};
+use crate::view::View;
 
 /// The `[settle]` table of the oracle's config.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +78,8 @@ pub struct Settler {
     pub outgoing: Outgoing,
     /// Epoch arithmetic.
     pub frames: Frames,
+    /// What readers see of the node.
+    pub view: Arc<View>,
     /// Who we are.
     pub me: OracleId,
     /// Settings.
@@ -109,9 +112,11 @@ impl Settler {
                 },
                 _ = poll.tick() => {}
             }
-            if let Err(error) = self.look(&mut postings).await {
+            let looked = self.look(&mut postings).await;
+            if let Err(error) = &looked {
                 warn!(%error, "settling: will be tried again");
             }
+            self.view.problem("settlement", looked.err().map(|error| error.to_string()));
         }
     }
 
@@ -163,6 +168,9 @@ impl Settler {
             return Ok(());
         }
         let last = self.client.last_accepted(BlockTag::Finalized).await?;
+        if let Some(status) = self.committee.ask(Command::Status).await {
+            self.view.note(status, last.as_ref().map(|last| last.epoch));
+        }
         let chain_s = self.client.finalized().await?.timestamp_s;
         for (epoch, parent) in open {
             let decided = last.as_ref().is_some_and(|last| last.epoch >= epoch) || chain_s > self.frames.valid_until_s(epoch);

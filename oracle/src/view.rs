@@ -108,7 +108,7 @@ impl NodeView for View {
     }
 
     fn setting(&self, epoch: u64) -> Option<Arc<Setting>> {
-        self.memory().frames.get(&epoch).map(|frame| Arc::new(frame.setting.clone()))
+        self.memory().frames.get(&epoch).map(|frame| frame.setting.clone())
     }
 
     fn latest_providers(&self) -> Vec<ProviderInfo> {

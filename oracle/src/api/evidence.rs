@@ -1,9 +1,12 @@
-//! `/v1/evidence/{digest}`: the transcripts as they are stored.
+//! `/v1/epochs/{e}/evidence` and `/v1/evidence/{digest}`: the transcripts as they are stored.
 
 use assay_core::hash::Hash32;
+use assay_core::ids::ProviderId;
+use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::ApiState;
 use super::error::ApiError;
@@ -21,4 +24,33 @@ pub(super) async fn bundle(State(state): State<ApiState>, Segments(digest): Segm
     }
     let headers = [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, evidence.bundle).into_response())
+}
+
+/// Where the transcripts of one provider's epoch lie.
+#[derive(Serialize)]
+pub(super) struct Evidence {
+    epoch: u64,
+    provider: ProviderId,
+    bundles: Vec<BundleRef>,
+}
+
+#[derive(Serialize)]
+struct BundleRef {
+    digest: Hash32,
+    slot: u32,
+    bytes: usize,
+}
+
+/// `/v1/epochs/{e}/evidence/{provider}`: the digests of this oracle's bundles, by slot.
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Segments((epoch, provider)): Segments<(String, String)>,
+    asked: Asked,
+) -> Result<Json<Evidence>, ApiError> {
+    asked.only(&[])?;
+    let (epoch, provider) = (page::epoch(&epoch)?, ProviderId(page::id("a provider", &provider)?));
+    state.loader.check_revealed(epoch)?;
+    let stored = state.store.evidence_about(epoch, provider).await?;
+    let bundles = stored.iter().map(|e| BundleRef { digest: e.digest, slot: e.slot, bytes: e.bundle.len() }).collect();
+    Ok(Json(Evidence { epoch, provider, bundles }))
 }

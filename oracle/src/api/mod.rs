@@ -64,6 +64,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/epochs/{epoch}/verdicts", get(epochs::verdicts))
         .route("/v1/epochs/{epoch}/report", get(epochs::report))
         .route("/v1/epochs/{epoch}/observations", get(observations::list))
+        .route("/v1/epochs/{epoch}/evidence/{provider}", get(evidence::list))
         .route("/v1/evidence/{digest}", get(evidence::bundle))
         .route("/v1/verdicts/{provider}/{epoch}", get(verdicts::verdict))
         .route("/v1/slashes/{provider}/{epoch}", get(verdicts::slash))

@@ -1,0 +1,339 @@
+//! Every decoder of bytes from outside, as a function from bytes: `fuzz/` runs them under libFuzzer, `tests/fuzz_smoke.rs` on stable
+//! with deterministic mutations. An entry panics when a decoder does, or when what it accepted breaks a promise.
+
+mod seeds;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use assay_challenger::convert::{decode_bundle, encode_bundle};
+use assay_challenger::endpoint::ProviderEndpoint;
+use assay_core::beacon::ChainInfo;
+use assay_core::bls::{PublicKey, SecretKey, Signature};
+use assay_core::challenge::{Answer, Challenge, Kind, STORAGE_SAMPLES};
+use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, ProviderId};
+use assay_core::replica::{HEADER_BYTES, Header};
+use assay_core::report::{Outcome, Report};
+use assay_core::secp::{self, Signature65};
+use assay_core::slice::{self, CHUNK_BYTES, Slice};
+use assay_core::transcript;
+use assay_daemon::keystore::{self, Password};
+use assay_oracle::beacon::{Beacon, BeaconConfig};
+use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, decode_reveal, encode_certificate, encode_reveal};
+use assay_proto::provider::v1 as wire;
+use prost::Message as _;
+
+/// A decoder, by name.
+pub struct Target {
+    /// Name of the libFuzzer target and of its corpus.
+    pub name: &'static str,
+    /// Decodes, and checks what was decoded. `true` when the bytes were accepted.
+    pub run: fn(&[u8]) -> bool,
+    /// Inputs that are accepted: where mutations begin.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const TARGETS: [Target; 17] = [
+    Target { name: "message", run: message, seeds: seeds::messages },
+    Target { name: "log_entry", run: log_entry, seeds: seeds::log_entries },
+    Target { name: "reveal", run: reveal, seeds: seeds::reveals },
+    Target { name: "certificate", run: certificate, seeds: seeds::certificates },
+    Target { name: "outcome", run: outcome, seeds: seeds::outcomes },
+    Target { name: "challenge_request", run: challenge_request, seeds: seeds::challenge_requests },
+    Target { name: "challenge_reply", run: challenge_reply, seeds: seeds::challenge_replies },
+    Target { name: "signed_claim", run: signed_claim, seeds: seeds::signed_claims },
+    Target { name: "signed_claim_set", run: signed_claim_set, seeds: seeds::signed_claim_sets },
+    Target { name: "bundle", run: bundle, seeds: seeds::bundles },
+    Target { name: "slice", run: slice, seeds: seeds::slices },
+    Target { name: "replica_header", run: replica_header, seeds: seeds::replica_headers },
+    Target { name: "points", run: points, seeds: seeds::points },
+    Target { name: "beacon_round", run: beacon_round, seeds: seeds::beacon_rounds },
+    Target { name: "endpoint", run: endpoint, seeds: seeds::endpoints },
+    Target { name: "keystore", run: keystore, seeds: seeds::keystores },
+    Target { name: "config", run: config, seeds: seeds::configs },
+];
+
+// ---- the committee's messages ----
+
+/// An envelope between oracles. What decodes has one encoding.
+pub fn message(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::decode(bytes) else { return false };
+    let canonical = message.encode();
+    assert_eq!(Message::decode(&canonical).as_ref(), Ok(&message));
+    let _ = (message.epoch(), message.oracle(), message.name());
+    true
+}
+
+/// An entry of a node's own log.
+pub fn log_entry(bytes: &[u8]) -> bool {
+    let Ok(entry) = LogEntry::decode(bytes) else { return false };
+    assert_eq!(LogEntry::decode(&entry.encode()).as_ref(), Ok(&entry));
+    true
+}
+
+/// A reveal that was asked for. Its digests must not panic before it is verified.
+pub fn reveal(bytes: &[u8]) -> bool {
+    let Ok(reveal) = decode_reveal(bytes) else { return false };
+    assert_eq!(decode_reveal(&encode_reveal(&reveal)).as_ref(), Ok(&reveal));
+    let _ = (reveal.root(), reveal.seeds.digest());
+    for fact in &reveal.facts {
+        let _ = fact.digest();
+    }
+    true
+}
+
+/// A certificate from a peer or the store, verified against a committee that did not sign it.
+pub fn certificate(bytes: &[u8]) -> bool {
+    let Ok(certificate) = decode_certificate(bytes) else { return false };
+    assert_eq!(decode_certificate(&encode_certificate(&certificate)).as_ref(), Ok(&certificate));
+    let _ = (certificate.verify(seeds::setting()), certificate.signer_bits().count(), certificate.signers_word());
+    true
+}
+
+/// A report's outcome as JSON, which a peer sends beside its certificate.
+pub fn outcome(bytes: &[u8]) -> bool {
+    let Ok(outcome) = serde_json::from_slice::<Outcome>(bytes) else { return false };
+    let token = Address([8; 20]);
+    let own: Report = outcome.report.clone();
+    let _ = outcome.supports(&own, &token);
+    for verdict in &outcome.verdicts {
+        let _ = (outcome.verdict_proof(verdict.provider), outcome.slash_proof(verdict.provider));
+    }
+    true
+}
+
+// ---- between oracle and provider ----
+
+/// A challenge as a provider gets it: what it asks for is derived before anything of it is believed.
+pub fn challenge_request(bytes: &[u8]) -> bool {
+    let Some(challenge) = wire::ChallengeRequest::decode(bytes).ok().and_then(|request| Challenge::try_from(request).ok()) else {
+        return false;
+    };
+    assert_eq!(Challenge::try_from(wire::ChallengeRequest::from(&challenge)).as_ref(), Ok(&challenge));
+    let samples = challenge.samples();
+    assert!(samples.iter().all(|sample| sample.block < challenge.claim_blocks && sample.chunk < 124));
+    let _ = (challenge.digest(), assay_core::challenge::echo(&challenge));
+    true
+}
+
+/// An answer as an oracle gets it, judged as an answer to a challenge of every kind.
+pub fn challenge_reply(bytes: &[u8]) -> bool {
+    let Some((answer, signature)) = wire::ChallengeReply::decode(bytes).ok().and_then(|reply| reply.parse().ok()) else {
+        return false;
+    };
+    let again = wire::ChallengeReply::new(answer.clone(), signature.as_ref()).parse();
+    assert_eq!(again.as_ref(), Ok(&(answer.clone(), signature)));
+    for kind in Kind::ALL {
+        let challenge = seeds::challenge(kind);
+        let _ = transcript::judge(&challenge, &answer, signature.as_ref(), &Address([1; 20]), Some(seeds::claims()));
+        if let Ok(checked) = answer.check(&challenge, seeds::claims()) {
+            let told = checked.valid as usize + checked.invalid.len() + checked.missing.len();
+            assert_eq!(told, kind.samples().max(1), "every sample is counted once");
+        }
+    }
+    let _ = answer.digest();
+    true
+}
+
+/// A claim with its owner's signature, as a provider gets it.
+pub fn signed_claim(bytes: &[u8]) -> bool {
+    let Some((claim, signature)) = wire::SignedClaim::decode(bytes).ok().and_then(|claim| claim.parse().ok()) else {
+        return false;
+    };
+    assert_eq!(wire::SignedClaim::new(&claim, &signature).parse().as_ref(), Ok(&(claim.clone(), signature)));
+    let _ = secp::recover(&domain().claim_digest(&claim.hash()), &signature);
+    let consistent = claim.check().is_ok();
+    assert_eq!(ClaimSet::new(vec![claim.clone()]).is_ok(), consistent);
+    assert!(ClaimSet::new(vec![claim.clone(), claim]).is_err(), "one replica serves one claim");
+    true
+}
+
+/// A signed claim set, as an oracle gets it.
+pub fn signed_claim_set(bytes: &[u8]) -> bool {
+    let Some(set) = wire::SignedClaimSet::decode(bytes).ok().and_then(|set| SignedClaimSet::try_from(set).ok()) else {
+        return false;
+    };
+    assert_eq!(SignedClaimSet::try_from(wire::SignedClaimSet::from(&set)).as_ref(), Ok(&set));
+    let _ = set.is_by(&Address([1; 20]), &domain());
+    true
+}
+
+fn domain() -> ClaimDomain {
+    ClaimDomain { chain_id: 31_337, provider_registry: Address([2; 20]), provider: ProviderId(9) }
+}
+
+/// An evidence bundle: what is read once reads the same again, and its transcripts can be judged again.
+pub fn bundle(bytes: &[u8]) -> bool {
+    let Ok(bundle) = decode_bundle(bytes) else { return false };
+    let canonical = encode_bundle(&bundle.transcripts, &bundle.seals);
+    assert_eq!(decode_bundle(&canonical).unwrap(), bundle);
+    for kept in &bundle.transcripts {
+        let _ = (kept.digest(), kept.unsigned_answer());
+        if let Some(answer) = &kept.answer {
+            let _ = transcript::judge(&kept.challenge, answer, kept.signature.as_ref(), &Address([1; 20]), Some(seeds::claims()));
+        }
+    }
+    let facts = transcript::facts_of(&bundle.transcripts, seeds::claims(), 4);
+    let _ = facts.iter().map(|fact| fact.digest()).collect::<Vec<_>>();
+    let _ = bundle.seals.iter().map(|seal| seal.is_by(&Address([1; 20])) || seal.covers(&[])).collect::<Vec<_>>();
+    true
+}
+
+/// 16 bytes (chunk index, length of the chunk), then chunk and siblings: `true` only for the real chunk of known data.
+///
+/// No input may pass another chunk off as the one at its index.
+pub fn slice(bytes: &[u8]) -> bool {
+    let Some((head, rest)) = bytes.split_first_chunk::<16>() else { return false };
+    let (index, length) = (u64::from_le_bytes(head[..8].try_into().unwrap()), u64::from_le_bytes(head[8..].try_into().unwrap()));
+    let (chunk, siblings) = rest.split_at(usize::try_from(length).unwrap_or(usize::MAX).min(rest.len()));
+    let (siblings, _) = siblings.as_chunks::<32>();
+    let slice = Slice { chunk: chunk.to_vec(), siblings: siblings.to_vec() };
+    let data = seeds::data();
+    let total = data.len() as u64;
+    // Hostile sizes: whatever the claim says, no arithmetic may fail.
+    for total in [0, 1, index, index.wrapping_mul(CHUNK_BYTES), u64::MAX] {
+        let _ = slice::verify(&Hash32::ZERO, total, index, &slice);
+        let _ = slice::prove(&Hash32::ZERO, total, index, chunk, |position| (position < 99).then_some([7; 64]));
+    }
+    let _ = Answer::Storage(vec![Some(slice.clone()); STORAGE_SAMPLES]).digest();
+    if slice::verify(&blake3::hash(data).into(), total, index, &slice).is_err() {
+        return false;
+    }
+    let start = (index * CHUNK_BYTES) as usize;
+    assert_eq!(slice.chunk, data[start..data.len().min(start + CHUNK_BYTES as usize)], "another chunk passed as chunk {index}");
+    true
+}
+
+/// The header of a decrypted replica.
+pub fn replica_header(bytes: &[u8]) -> bool {
+    let Ok(header) = Header::parse(bytes) else { return false };
+    assert_eq!(header.encode()[..], bytes[..HEADER_BYTES], "a header has one encoding");
+    true
+}
+
+// ---- cryptography ----
+
+/// Keys and signatures in both forms: what is accepted has this one encoding, and is neither infinity nor outside the subgroup.
+pub fn points(bytes: &[u8]) -> bool {
+    let mut accepted = false;
+    if let Ok(form) = <&[u8; 48]>::try_from(bytes)
+        && let Ok(signature) = Signature::from_compressed(form)
+    {
+        assert_eq!(signature.to_compressed(), *form);
+        assert_eq!(Signature::from_eip2537(&signature.to_eip2537()), Ok(signature));
+        accepted = true;
+    }
+    if let Ok(form) = <&[u8; 96]>::try_from(bytes)
+        && let Ok(key) = PublicKey::from_compressed(form)
+    {
+        assert_eq!(key.to_compressed(), *form);
+        assert_eq!(PublicKey::from_eip2537(&key.to_eip2537()), Ok(key));
+        accepted = true;
+    }
+    if let Ok(form) = <&[u8; 128]>::try_from(bytes)
+        && let Ok(signature) = Signature::from_eip2537(form)
+    {
+        assert_eq!(signature.to_eip2537(), *form);
+        accepted = true;
+    }
+    if let Ok(form) = <&[u8; 256]>::try_from(bytes)
+        && let Ok(key) = PublicKey::from_eip2537(form)
+    {
+        assert_eq!(key.to_eip2537(), *form);
+        accepted = true;
+    }
+    if let Ok(form) = <[u8; 65]>::try_from(bytes) {
+        accepted |= secp::recover(&Hash32([1; 32]), &Signature65(form)).is_ok();
+    }
+    if let Ok(scalar) = <&[u8; 32]>::try_from(bytes)
+        && let Ok(secret) = SecretKey::from_bytes(scalar)
+    {
+        assert_eq!(*secret.to_bytes(), *scalar);
+        accepted = true;
+    }
+    accepted
+}
+
+/// Round number (8 bytes) and signature, as a relay gives them. A round has exactly one signature.
+pub fn beacon_round(bytes: &[u8]) -> bool {
+    let Some((number, signature)) = bytes.split_first_chunk::<8>() else { return false };
+    let number = u64::from_le_bytes(*number);
+    let chain: &ChainInfo = seeds::beacon();
+    let _ = (chain.time_of(number), chain.first_round_at_or_after(number));
+    let Ok(round) = chain.verify(number, signature) else { return false };
+    assert_eq!(round.signature.to_compressed(), signature);
+    assert_eq!(round.signature, assay_core::beacon::sign(seeds::beacon_key(), number), "a second signature of round {number}");
+    true
+}
+
+// ---- text ----
+
+/// A provider's endpoint as it is registered on chain.
+pub fn endpoint(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| ProviderEndpoint::parse(text).is_ok())
+}
+
+/// A keystore file of either kind. Files that ask for much work are left out: that bound is the daemon's and has its own test.
+pub fn keystore(bytes: &[u8]) -> bool {
+    if work_asked_for(bytes) > 4_096 {
+        return false;
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let password = Password::new(seeds::PASSWORD);
+    keystore::load_bls(file.path(), &password).is_ok() || keystore::load_secp(file.path(), &password).is_ok()
+}
+
+/// Rounds of the key derivation, as far as the text says.
+fn work_asked_for(bytes: &[u8]) -> u64 {
+    fn largest(value: &serde_json::Value) -> u64 {
+        match value {
+            serde_json::Value::Number(number) => number.as_u64().unwrap_or(0),
+            serde_json::Value::Array(items) => items.iter().map(largest).max().unwrap_or(0),
+            serde_json::Value::Object(fields) => fields.values().map(largest).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    serde_json::from_slice(bytes).map_or(0, |value| largest(&value))
+}
+
+/// The config files of both daemons, with their own checks.
+pub fn config(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let path = Path::new("fuzz.toml");
+    let oracle = assay_daemon::config::parse::<assay_oracle::config::Config>(path, text);
+    if let Ok(config) = &oracle {
+        let _ = config.contradiction();
+    }
+    let beacon = assay_daemon::config::parse::<BeaconConfig>(path, text);
+    if let Ok(config) = &beacon {
+        let _ = Beacon::new(config);
+    }
+    let provider = assay_daemon::config::parse::<assay_provider::config::Config>(path, text);
+    for error in [oracle.as_ref().err(), beacon.as_ref().err(), provider.as_ref().err()].into_iter().flatten() {
+        assert!(!error.to_string().is_empty());
+    }
+    oracle.is_ok() || beacon.is_ok() || provider.is_ok()
+}
+
+/// Runs once: what is costly to make.
+fn once<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> T) -> &'static T {
+    cell.get_or_init(make)
+}
+
+/// The claim of [`seeds::data`].
+fn claim_of(data: &[u8]) -> Claim {
+    Claim {
+        object_id: Hash32([3; 32]),
+        replica_index: 0,
+        root: blake3::hash(data).into(),
+        object_length: 200_000,
+        blocks: assay_core::replica::blocks_for(200_000),
+        tag_key_id: Hash32::ZERO,
+        owner: Address([4; 20]),
+    }
+}
