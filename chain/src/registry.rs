@@ -1,19 +1,24 @@
 //! Who takes part: the committee and the providers, as they stood in one block.
 
+use std::ops::RangeInclusive;
+
 use alloy_eips::{BlockId, RpcBlockHash};
+use alloy_primitives::U256;
 use assay_core::bls;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::convert::{self, amount};
+use crate::convert;
 use crate::{BlockRef, BlockTag, ChainError, Client};
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry};
 
 /// A certificate's bitmap has 256 bits.
 const MAX_MEMBERS: u64 = 256;
+/// As many as the registry takes.
 const MAX_PROVIDERS: u64 = 4096;
-const MAX_ENDPOINT_BYTES: usize = 256;
+/// As long as the registries take.
+const MAX_ENDPOINT_BYTES: usize = 255;
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
 
@@ -34,7 +39,7 @@ pub struct Member {
     pub recipient: Address,
     /// Declared network group; panels take at most two oracles of one group.
     pub network_group: u64,
-    /// Where its gRPC listens.
+    /// Where its gRPC listens; empty when it is unusable.
     pub endpoint: String,
 }
 
@@ -59,13 +64,13 @@ pub struct ProviderRecord {
     pub claim_count: u64,
     /// Sequence of the claim set, 0 before the first.
     pub claim_sequence: u64,
-    /// Stake in the token's smallest unit.
+    /// Stake in the token's smallest unit; what does not fit counts as the most that does.
     pub stake: u128,
     /// Declared region.
     pub region: u64,
-    /// Whether it takes part.
+    /// Whether it takes part: never without a receipt key or a recipient.
     pub active: bool,
-    /// Where its gRPC listens.
+    /// Where its gRPC listens; empty when it is unusable, so that nobody reaches it.
     pub endpoint: String,
 }
 
@@ -78,13 +83,17 @@ pub struct RegistryView {
     pub set_epoch: u64,
     /// The set, in ascending oracle id: bit `i` of a certificate is `members[i]`.
     pub members: Vec<Member>,
-    /// All providers, in ascending id.
+    /// The first 4,096 providers, in ascending id. The registry takes no more.
     pub providers: Vec<ProviderRecord>,
 }
 
 impl Client {
     /// Reads both registries as of one block. Every read names the block's hash, so that a reorg in between is an error
     /// and never a mixture.
+    ///
+    /// Nothing that a participant wrote into a registry makes this fail: what cannot be used is replaced by what is stated
+    /// at each field, by its value alone, so that all nodes read the same. An answer that is none of the contract's is an
+    /// error: it is the RPC's fault, and others may be served better.
     pub async fn registry_at(&self, block_number: u64) -> Result<RegistryView, ChainError> {
         let block = self.block(BlockTag::Number(block_number)).await?;
         let at = BlockId::Hash(RpcBlockHash::from_hash(block.hash.0.into(), Some(true)));
@@ -118,44 +127,127 @@ impl Client {
             transmitter: convert::address(oracle.transmitter),
             recipient: convert::address(oracle.recipient),
             network_group: oracle.networkGroup,
-            endpoint: endpoint(what, oracle.endpoint)?,
+            endpoint: endpoint(oracle.endpoint),
         })
     }
 
     async fn providers(&self, at: BlockId) -> Result<Vec<ProviderRecord>, ChainError> {
         let count = self.call(self.config().provider_registry, ProviderRegistry::providerCountCall {}, at).await?;
-        within("providers", count, MAX_PROVIDERS)?;
-        stream::iter(1..=count).map(|id| self.provider_record(id, at)).buffered(CONCURRENCY).try_collect().await
+        stream::iter(provider_ids(count)).map(|id| self.provider_record(id, at)).buffered(CONCURRENCY).try_collect().await
     }
 
     async fn provider_record(&self, id: u64, at: BlockId) -> Result<ProviderRecord, ChainError> {
         let call = ProviderRegistry::providerCall { providerId: id };
         let provider = self.call(self.config().provider_registry, call, at).await?;
-        Ok(ProviderRecord {
-            id: ProviderId(id),
-            operator: convert::address(provider.operator),
-            recipient: convert::address(provider.recipient),
-            receipt_key: convert::address(provider.receiptKey),
-            class_id: provider.classId,
-            claim_root: convert::hash(provider.claimRoot),
-            claim_blocks: provider.claimBlocks,
-            claim_count: provider.claimCount,
-            claim_sequence: provider.claimSequence,
-            stake: amount("stake", provider.stake)?,
-            region: provider.region,
-            active: provider.active,
-            endpoint: endpoint(|| format!("provider {id}"), provider.endpoint)?,
-        })
+        Ok(record(id, provider))
     }
+}
+
+/// Cannot fail: see [`Client::registry_at`].
+fn record(id: u64, provider: assay_contracts_bindings::IProviderRegistry::Provider) -> ProviderRecord {
+    let signs_and_is_paid = !provider.receiptKey.is_zero() && !provider.recipient.is_zero();
+    ProviderRecord {
+        id: ProviderId(id),
+        operator: convert::address(provider.operator),
+        recipient: convert::address(provider.recipient),
+        receipt_key: convert::address(provider.receiptKey),
+        class_id: provider.classId,
+        claim_root: convert::hash(provider.claimRoot),
+        claim_blocks: provider.claimBlocks,
+        claim_count: provider.claimCount,
+        claim_sequence: provider.claimSequence,
+        stake: stake(provider.stake),
+        region: provider.region,
+        active: provider.active && signs_and_is_paid,
+        endpoint: endpoint(provider.endpoint),
+    }
+}
+
+/// Ids count from 1; the first come first.
+fn provider_ids(count: u64) -> RangeInclusive<u64> {
+    1..=count.min(MAX_PROVIDERS)
+}
+
+/// Only a token of more than 2^128 units reaches the limit. A slash stays exact on the chain, which knows the whole stake.
+fn stake(value: U256) -> u128 {
+    u128::try_from(value).unwrap_or(u128::MAX)
 }
 
 fn within(what: &'static str, count: u64, limit: u64) -> Result<(), ChainError> {
     if count > limit { Err(ChainError::TooMany { what, count, limit }) } else { Ok(()) }
 }
 
-fn endpoint(what: impl Fn() -> String, text: String) -> Result<String, ChainError> {
-    if text.len() > MAX_ENDPOINT_BYTES {
-        return Err(ChainError::bad_answer(what(), "an endpoint longer than 256 bytes"));
+/// The endpoint, or nothing when it is too long or anything but printable ASCII without spaces. Bytes that are no UTF-8 have
+/// become replacement characters by now, three bytes for one.
+fn endpoint(text: String) -> String {
+    let usable = text.len() <= MAX_ENDPOINT_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if usable { text } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider() -> assay_contracts_bindings::IProviderRegistry::Provider {
+        let address = |byte| alloy_primitives::Address::repeat_byte(byte);
+        assay_contracts_bindings::IProviderRegistry::Provider {
+            operator: address(1),
+            recipient: address(2),
+            receiptKey: address(3),
+            classId: 100,
+            claimSequence: 1,
+            claimBlocks: 4,
+            claimCount: 2,
+            claimRoot: [5; 32].into(),
+            stake: U256::from(5_000),
+            region: 7,
+            active: true,
+            endpoint: "http://127.0.0.1:8001".into(),
+        }
     }
-    Ok(text)
+
+    // Defence: an unusable endpoint becomes the empty string. Made an error again, a stranger stops every node for one
+    // stake; passed on as it is, what nodes log and dial is a stranger's. Either turns this red.
+    #[test]
+    fn an_unusable_endpoint_is_empty() {
+        let longest = format!("http://{}", "x".repeat(MAX_ENDPOINT_BYTES - 7));
+        for usable in ["http://127.0.0.1:8001", "x", longest.as_str()] {
+            assert_eq!(record(1, IProvider { endpoint: usable.into(), ..provider() }).endpoint, usable);
+        }
+        let too_long = format!("{longest}x");
+        let no_utf8 = String::from_utf8_lossy(&[0xff; MAX_ENDPOINT_BYTES]).into_owned();
+        for unusable in ["", "http://a b", "http://a\n", "http://\u{e9}", "\0", &too_long, &no_utf8] {
+            assert_eq!(record(1, IProvider { endpoint: unusable.into(), ..provider() }).endpoint, "", "{unusable:?}");
+        }
+    }
+
+    // Defence: the ids that are read are cut at the limit. Removed, or made an error, a registry with more providers stops
+    // every node, and this turns red.
+    #[test]
+    fn of_too_many_providers_the_first_are_read() {
+        assert_eq!(provider_ids(0).count(), 0);
+        assert_eq!(provider_ids(4096), 1..=4096);
+        assert_eq!(provider_ids(4097), 1..=4096);
+        assert_eq!(provider_ids(u64::MAX), 1..=4096);
+    }
+
+    // Defence: the stake saturates. Made an error, one rich registration stops every node; truncated, it counts as poor.
+    // Either turns this red.
+    #[test]
+    fn a_stake_beyond_128_bits_counts_as_the_largest() {
+        let beyond = U256::from(u128::MAX) + U256::from(1);
+        for (on_chain, read) in [(U256::from(5), 5), (U256::from(u128::MAX), u128::MAX), (beyond, u128::MAX), (U256::MAX, u128::MAX)] {
+            assert_eq!(record(1, IProvider { stake: on_chain, ..provider() }).stake, read);
+        }
+    }
+
+    // Defence: who cannot sign or be paid is not active. Removed, this turns red.
+    #[test]
+    fn without_a_receipt_key_or_recipient_a_provider_takes_no_part() {
+        let zero = alloy_primitives::Address::ZERO;
+        assert!(record(1, provider()).active);
+        assert!(!record(1, IProvider { receiptKey: zero, ..provider() }).active);
+        assert!(!record(1, IProvider { recipient: zero, ..provider() }).active);
+        assert!(!record(1, IProvider { active: false, ..provider() }).active);
+    }
 }

@@ -1,7 +1,8 @@
 //! Puts challenges to providers and measures.
 //!
 //! The prober takes clock readings; what they and the answers mean is decided in `assay_core::transcript`. For each provider of an epoch
-//! open a [`link::Link`], warm it up and fetch its claims; for each slot call [`measure::run_slot`] and then [`seal::seal`].
+//! open a [`link::Line`], warm it up and fetch its claims, as far as the provider lets you; for each slot call [`measure::run_slot`] and
+//! then [`seal::seal`].
 //!
 //! Everything a provider sends is hostile: where it is connected to is vetted once and pinned ([`endpoint`]), every reply is bounded in
 //! bytes and time ([`link`]), and nothing is believed before it is parsed and checked. Nothing here writes an outcome to a log:

@@ -1,6 +1,7 @@
 //! One provider's connection: bounded in bytes and time, reconnecting by itself.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS};
@@ -166,6 +167,35 @@ impl Link {
         let reply = tokio::time::timeout(self.call_timeout, call).await.map_err(|_| LinkError::Timeout)?;
         // The message is the provider's text: only the code goes on.
         reply.map(tonic::Response::into_inner).map_err(|status| LinkError::Call(status.code()))
+    }
+}
+
+/// A provider's [`Link`] from the moment on there is one. Until then, which may be for ever, every probe is silent: what cannot be
+/// resolved or may not be connected to is as absent as what does not answer. Clones share the link.
+#[derive(Clone, Default, Debug)]
+pub struct Line {
+    link: Arc<OnceLock<Link>>,
+}
+
+impl Line {
+    /// The link, once it is open.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// Opens the link unless it is open.
+    pub async fn open(&self, endpoint: &str, config: &LinkConfig) -> Result<&Link, LinkError> {
+        if let Some(link) = self.link.get() {
+            return Ok(link);
+        }
+        let link = Link::open(endpoint, config).await?;
+        Ok(self.link.get_or_init(|| link))
+    }
+}
+
+impl From<Link> for Line {
+    fn from(link: Link) -> Self {
+        Self { link: Arc::new(OnceLock::from(link)) }
     }
 }
 

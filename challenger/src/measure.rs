@@ -21,12 +21,15 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Anchor, micros};
-use crate::link::Link;
+use crate::link::Line;
 use crate::watchdog::Watchdog;
 
 /// Most probes of one provider under way at once. Far above what a schedule and its timeouts can bring about, so that no provider can
 /// void probes by being slow.
 pub const MAX_IN_FLIGHT: usize = 1_024;
+
+/// How long after sending a stall of the oracle can still void a probe: see [`void_window`].
+const STALL_WINDOW: Duration = Duration::from_millis(200);
 
 /// Who is measured, as the chain says at the epoch's reference block.
 #[derive(Clone, Debug)]
@@ -107,10 +110,11 @@ pub struct SlotReport {
 ///
 /// Call it before the slot starts: probes whose time has passed are lost to slip. It returns when the last probe has ended, some seconds
 /// after the slot, so slots overlap; or at once when cancelled. A sink that nobody reads any more is no error. It never panics, and
-/// nothing that a provider does lengthens it beyond the timeouts.
+/// nothing that a provider does lengthens it beyond the timeouts. A line without a link makes silent probes, each at its time; one that
+/// comes later carries the requests that are due from then on.
 pub async fn run_slot(
     assignment: Assignment,
-    link: &Link,
+    line: &Line,
     watchdog: &Watchdog,
     sink: mpsc::Sender<Transcript>,
     cancel: CancellationToken,
@@ -127,7 +131,7 @@ pub async fn run_slot(
         slot.collect_finished();
         let probe = Probe {
             assignment: assignment.clone(),
-            link: link.clone(),
+            line: line.clone(),
             watchdog: watchdog.clone(),
             challenge,
             scheduled_at_us: scheduled.at_us,
@@ -190,7 +194,7 @@ impl Slot {
 
 struct Probe {
     assignment: Arc<Assignment>,
-    link: Link,
+    line: Line,
     watchdog: Watchdog,
     challenge: Challenge,
     scheduled_at_us: u64,
@@ -200,6 +204,7 @@ struct Probe {
 /// One request and what came of it.
 struct Exchange {
     attempt: usize,
+    ended: Instant,
     rtt: Duration,
     /// `None` without a reply in time, whatever the transport said.
     reply: Option<ChallengeReply>,
@@ -219,6 +224,18 @@ impl Judged {
     }
 }
 
+/// The time in which a stall of the oracle voids a probe: from its due time to [`STALL_WINDOW`] after it was sent, or to its timeout if
+/// that is shorter, or to its end if that came first.
+///
+/// It is the same for every target, except that what came back earlier is judged up to its arrival: a later stall did nothing to it. In
+/// particular it does not grow with the wait for an answer that never comes. If it did, a dead provider's probes would be open to
+/// stalls for a second each and a live one's for a millisecond, and on a busy machine an outage would mostly be struck from the record.
+/// The price: a stall late in the wait can make a slow answer late or silent. It is at most as long as the stall, and the other oracles
+/// of the panel do not share it.
+fn void_window(due: Instant, sent: Instant, ended: Instant, timeout: Duration) -> (Instant, Instant) {
+    (due, ended.min(sent + timeout.min(STALL_WINDOW)))
+}
+
 impl Probe {
     async fn run(self) -> Transcript {
         let sent = Instant::now();
@@ -230,8 +247,9 @@ impl Probe {
             Kind::Availability => self.ask_with_retries(sent).await,
             Kind::LatencyEcho | Kind::LatencyBlock | Kind::Storage => (self.ask(0, sent).await, Vec::new()),
         };
-        // Whether the oracle stood still is decided before anybody looks at the target's result, so that it cannot depend on it.
-        if self.watchdog.stalled_between(sent.into_std(), Instant::now().into_std()) {
+        // Decided before anybody looks at what the target said.
+        let (from, to) = void_window(self.due, sent, exchange.ended, self.timeout());
+        if self.watchdog.stalled_between(from.into_std(), to.into_std()) {
             return self.lost(slip, OracleFault::Stall);
         }
         let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
@@ -271,11 +289,14 @@ impl Probe {
 
     async fn ask(&self, attempt: usize, sent: Instant) -> Exchange {
         let timeout = self.timeout();
-        let call = self.link.challenge(ChallengeRequest::from(&self.challenge));
-        let reply = timeout_at(sent + timeout, call).await;
-        let rtt = sent.elapsed();
-        let reply = reply.ok().and_then(Result::ok).filter(|_| rtt <= timeout);
-        Exchange { attempt, rtt, reply }
+        let reply = match self.line.link() {
+            Some(link) => timeout_at(sent + timeout, link.challenge(ChallengeRequest::from(&self.challenge))).await.ok(),
+            None => None,
+        };
+        let ended = Instant::now();
+        let rtt = ended.saturating_duration_since(sent);
+        let reply = reply.and_then(Result::ok).filter(|_| rtt <= timeout);
+        Exchange { attempt, ended, rtt, reply }
     }
 
     /// Asks again at the retry times until an answer is right: that far, and no further, it looks at results itself. Earlier requests keep their own timeout: a retry does not withdraw them.
@@ -306,7 +327,7 @@ impl Probe {
                     under_way.push(self.ask(attempts.len(), now));
                     attempts.push(Attempt { offset_us: micros(now.saturating_duration_since(sent)), rtt_us: None });
                 }
-                else => return (last.unwrap_or(Exchange { attempt: 0, rtt: Duration::ZERO, reply: None }), attempts),
+                else => return (last.unwrap_or(Exchange { attempt: 0, ended: sent, rtt: Duration::ZERO, reply: None }), attempts),
             }
         }
     }
@@ -323,3 +344,6 @@ impl Probe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

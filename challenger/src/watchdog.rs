@@ -45,6 +45,12 @@ impl Watchdog {
         lock(&self.shared.thread).overlaps(from, to, now) || lock(&self.shared.runtime).overlaps(from, to, now)
     }
 
+    /// Takes down a stall that nobody had.
+    #[cfg(test)]
+    pub(crate) fn invent_stall(&self, from: Instant, to: Instant) {
+        lock(&self.shared.thread).remember(from, to);
+    }
+
     /// Beats on the runtime that polls it until cancelled. Spawn it once on the runtime that probes.
     pub async fn pulse(self, cancel: CancellationToken) {
         let mut beat = tokio::time::interval(PULSE);

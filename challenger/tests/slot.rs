@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use assay_challenger::convert::{Bundle, decode_bundle, encode_bundle};
-use assay_challenger::link::{Link, LinkConfig, LinkError, WARM_UP_EXCHANGES};
+use assay_challenger::link::{Line, Link, LinkConfig, LinkError, WARM_UP_EXCHANGES};
 use assay_challenger::seal::{SealError, seal};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::challenge::Kind;
@@ -230,6 +230,44 @@ async fn a_provider_that_is_not_there_is_silent() {
     assert_eq!(stage.link.warm_up().await, 0);
     let (_, transcripts) = stage.run().await;
     assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent));
+}
+
+// Defence: the silent exchange of a line without a link in `Probe::ask`; a slot that is skipped, or a probe that is lost, turns this red.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_cannot_be_connected_to_is_silent_in_everything_that_is_asked() {
+    let stage = Stage::new(Script::Honest).await;
+    let line = Line::default();
+    for endpoint in ["no endpoint", "http://224.0.0.1:80", "http://no-such-name.invalid:80"] {
+        assert!(line.open(endpoint, &LinkConfig::default()).await.is_err(), "{endpoint}");
+    }
+    let assignment = stage.assignment();
+    let (report, mut transcripts) = stage.run_over(&line, assignment.clone()).await;
+    transcripts.sort_by_key(|transcript| transcript.challenge.index);
+    let mut asked: Vec<_> = assignment.challenges().into_iter().map(|(_, challenge)| challenge).collect();
+    asked.sort_by_key(|challenge| challenge.index);
+    assert_eq!(transcripts.iter().map(|t| t.challenge.clone()).collect::<Vec<_>>(), asked);
+    assert!(transcripts.iter().all(|t| t.outcome == Outcome::Silent && t.rtt_us.is_none()) && report.unsigned.is_empty());
+    for probe in transcripts.iter().filter(|t| t.challenge.kind == Kind::Availability) {
+        assert!(probe.attempts.len() == 3 && probe.attempts.iter().all(|attempt| attempt.rtt_us.is_none()));
+    }
+    let observation = observe(&stage, &transcripts);
+    assert_eq!(observation.availability.bad, observation.availability_scheduled);
+    assert_eq!(observation.storage_silent, 60);
+}
+
+// Defence: `Probe::ask` looks for the link when it sends; taken at the slot's start, everything here is silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_opens_during_the_slot_carries_what_is_asked_from_then_on() {
+    let mut stage = Stage::new(Script::Honest).await;
+    stage.params.slot_ms = 1_000;
+    let line = Line::default();
+    let endpoint = format!("http://{}", stage.link.address());
+    let opening = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        line.open(&endpoint, &LinkConfig { allow_private: true, ..LinkConfig::default() }).await.unwrap();
+    };
+    let ((_, transcripts), ()) = tokio::join!(stage.run_over(&line, stage.assignment()), opening);
+    assert_eq!(fates(&transcripts, &Kind::ALL), BTreeSet::from(["Answered".to_owned(), "Silent".to_owned()]));
 }
 
 #[tokio::test]

@@ -42,6 +42,13 @@ contract OracleRegistry is IOracleRegistry {
         address header;
     }
 
+    /// One slot: the block is at hand when the header is written, so keeping it costs nothing.
+    struct Set {
+        address header;
+        uint48 sinceBlock;
+        uint48 since;
+    }
+
     /// A set under construction. `nextId` is zero when there is none.
     struct Build {
         uint64 nextId;
@@ -57,9 +64,8 @@ contract OracleRegistry is IOracleRegistry {
 
     Current private _current;
     uint64 private _includedUpTo; // the highest id that the current set considered
-    uint64 private _completedAt;
     Build private _build;
-    mapping(uint64 setEpoch => address header) private _headers;
+    mapping(uint64 setEpoch => Set) private _sets;
 
     constructor(IERC20 token_, uint256 minStake_, uint64 minSetSeconds_) {
         if (address(token_) == address(0)) revert ZeroAddress();
@@ -149,17 +155,26 @@ contract OracleRegistry is IOracleRegistry {
     }
 
     /// @inheritdoc IOracleRegistry
+    function committeeOf(uint64 setEpoch) external view returns (address header, uint48 sinceBlock, uint48 since) {
+        Set storage set = _known(setEpoch);
+        return (set.header, set.sinceBlock, set.since);
+    }
+
+    /// @inheritdoc IOracleRegistry
     function committee(uint64 setEpoch) external view returns (Committee.Member[] memory) {
-        address header = _headers[setEpoch];
-        if (header == address(0)) revert UnknownSet(setEpoch);
-        return Committee.read(header);
+        return Committee.read(_known(setEpoch).header);
+    }
+
+    function _known(uint64 setEpoch) private view returns (Set storage set) {
+        set = _sets[setEpoch];
+        if (set.header == address(0)) revert UnknownSet(setEpoch);
     }
 
     function _beginSet() private {
         if (oracleCount == 0) revert NoOracles();
         if (_includedUpTo == oracleCount) revert SetIsCurrent();
-        uint256 notBefore = uint256(_completedAt) + minSetSeconds;
-        if (_completedAt != 0 && block.timestamp < notBefore) revert SetTooSoon(notBefore);
+        uint256 notBefore = uint256(_sets[_current.setEpoch].since) + minSetSeconds;
+        if (_current.setEpoch != 0 && block.timestamp < notBefore) revert SetTooSoon(notBefore);
         _build.nextId = 1;
         _build.lastId = oracleCount;
         _build.largestStake = _largestStake;
@@ -204,9 +219,8 @@ contract OracleRegistry is IOracleRegistry {
         delete _build;
         uint64 setEpoch = _current.setEpoch + 1;
         _current = Current(setEpoch, header);
-        _headers[setEpoch] = header;
+        _sets[setEpoch] = Set(header, uint48(block.number), uint48(block.timestamp));
         _includedUpTo = lastId;
-        _completedAt = uint64(block.timestamp);
         emit SnapshotBuilt(setEpoch, members, totalWeight);
     }
 

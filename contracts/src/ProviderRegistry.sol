@@ -16,6 +16,7 @@ contract ProviderRegistry is IProviderRegistry, Ownable {
 
     bytes32 internal constant CLAIMS_TAG = keccak256("assay.claims.v1");
     uint256 internal constant MAX_ENDPOINT = 255;
+    uint64 internal constant MAX_PROVIDERS = 4096;
     address internal constant BURN = 0x000000000000000000000000000000000000dEaD;
 
     IERC20 public immutable token;
@@ -41,6 +42,7 @@ contract ProviderRegistry is IProviderRegistry, Ownable {
         if (bytes(endpoint).length == 0 || bytes(endpoint).length > MAX_ENDPOINT) revert InvalidEndpoint();
         if (classId == 0) revert InvalidClass();
         if (stake < minStake) revert StakeTooLow(stake, minStake);
+        if (providerCount == MAX_PROVIDERS) revert RegistryFull();
 
         providerId = ++providerCount;
         Provider storage entry = _providers[providerId];

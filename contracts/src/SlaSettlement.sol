@@ -7,6 +7,7 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
+import {IOracleRegistry} from "./interfaces/IOracleRegistry.sol";
 import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
 import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
 import {Bls12381} from "./libraries/Bls12381.sol";
@@ -187,7 +188,8 @@ contract SlaSettlement is ISlaSettlement {
 
     function _checkCertificate(Report calldata report, bytes32 digest, uint256 signers, bytes calldata signature) private {
         (uint64 setEpoch, address header) = Committee.current(ORACLES);
-        if (setEpoch == 0 || report.setEpoch != setEpoch) revert WrongSet(setEpoch);
+        if (setEpoch == 0) revert WrongSet(setEpoch);
+        if (report.setEpoch != setEpoch) header = _headerBefore(setEpoch, report);
         (bytes memory key, uint256 signedWeight, uint256 totalWeight) = Committee.signersKey(header, signers);
         unchecked {
             // 256 weights of 16 bits
@@ -196,6 +198,16 @@ contract SlaSettlement is ISlaSettlement {
 
         if (!Bls12381.verify(key, report.message(digest), ReportLib.REPORT_DST, signature)) revert InvalidCertificate();
         emit ReportAccepted(report.epoch, digest, report.view_, signers, signedWeight, totalWeight);
+    }
+
+    /// The header of the set before `setEpoch`, if the report was under way when that one came.
+    function _headerBefore(uint64 setEpoch, Report calldata report) private view returns (address header) {
+        if (setEpoch == 1 || report.setEpoch != setEpoch - 1) revert WrongSet(setEpoch);
+        (, uint256 sinceBlock, uint256 since) = IOracleRegistry(ORACLES).committeeOf(setEpoch);
+        // The block is the old set's word, the time is not: an honest reference block lies less than an epoch before its epoch.
+        uint256 startsAt = GENESIS + uint256(report.epoch) * EPOCH_LENGTH;
+        if (report.refBlock >= sinceBlock || startsAt >= since + EPOCH_LENGTH) revert WrongSet(setEpoch);
+        (header,,) = IOracleRegistry(ORACLES).committeeOf(setEpoch - 1);
     }
 
     function _checkMatured(Report calldata report, uint256 window) private view {

@@ -29,6 +29,17 @@ contract GasTest is Fixture {
         measureReports(256, "submitReport n=256");
     }
 
+    function test_submitReport_of_the_previous_set() public {
+        deployWithCommittee(4);
+        Report memory r = report(0);
+        registerOracle(4, STAKE);
+        vm.roll(50);
+        oracles.buildSnapshot(5);
+        vm.warp(endOf(0));
+        submit(r, 0xf);
+        snapshot("submitReport n=4 all sign, set changed", 200_000);
+    }
+
     function measureReports(uint256 n, string memory name) private {
         deployWithCommittee(n);
         uint256 all = type(uint256).max >> (256 - n);

@@ -176,6 +176,35 @@ contract OracleRegistryTest is Fixture {
         oracles.committee(3);
     }
 
+    function test_every_set_keeps_its_header_and_its_beginning() public {
+        registerOracle(0, STAKE);
+        vm.roll(40);
+        oracles.buildSnapshot(1);
+        (, address first) = oracles.currentCommittee();
+        for (uint256 i = 1; i < 98; ++i) {
+            registerOracle(i, STAKE);
+        }
+        vm.roll(50);
+        vm.assertFalse(oracles.buildSnapshot(1)); // 96 of 98: still the first set
+        vm.roll(60);
+        vm.warp(GENESIS + 7);
+        vm.assertTrue(oracles.buildSnapshot(1));
+
+        (address header, uint256 sinceBlock, uint256 since) = oracles.committeeOf(1);
+        vm.assertEq(header, first);
+        vm.assertEq(sinceBlock, 40);
+        vm.assertEq(since, GENESIS);
+        (header, sinceBlock, since) = oracles.committeeOf(2);
+        (, address current) = oracles.currentCommittee();
+        vm.assertEq(header, current);
+        vm.assertEq(sinceBlock, 60);
+        vm.assertEq(since, GENESIS + 7);
+        for (uint64 unknown = 0; unknown < 4; unknown += 3) {
+            vm.expectRevert(abi.encodeWithSelector(IOracleRegistry.UnknownSet.selector, unknown));
+            oracles.committeeOf(unknown);
+        }
+    }
+
     function test_sets_keep_their_distance_in_time() public {
         oracles = new OracleRegistry(token, 1e18, 100);
         token.approve(address(oracles), type(uint256).max);

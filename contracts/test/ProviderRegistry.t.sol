@@ -64,6 +64,18 @@ contract ProviderRegistryTest is Fixture {
         providers.provider(1);
     }
 
+    // Defence: the registry is full at 4,096, all of whom every node reads; removed, a stranger's registrations stop every node
+    // from opening an epoch, and this turns red.
+    function test_a_full_registry_refuses_more_providers() public {
+        for (uint256 i = 0; i < 4096; ++i) {
+            registerProvider();
+        }
+        vm.expectRevert(IProviderRegistry.RegistryFull.selector);
+        registerProvider();
+        vm.assertEq(providers.providerCount(), 4096);
+        vm.assertEq(providers.provider(4096).operator, address(this));
+    }
+
     function test_anyone_publishes_signed_claims() public {
         registerProvider();
         bytes memory signature = signClaims(RECEIPT_SECRET, providers, 1);

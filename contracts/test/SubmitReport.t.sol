@@ -297,7 +297,7 @@ contract SubmitReportTest is Fixture {
         submit(r, ALL);
     }
 
-    // Defence: only the current set signs; removed, an old set rules for ever and this turns red.
+    // Defence: only the current set signs, but for what was under way; removed, an old set rules for ever and this turns red.
     function test_wrong_set() public {
         Report memory r = report(0);
         r.setEpoch = 2;
@@ -314,6 +314,75 @@ contract SubmitReportTest is Fixture {
         r.setEpoch = 1;
         submitExpecting(r, ALL, failure(ISlaSettlement.WrongSet.selector, 2));
         submit(report(0), 0x1f);
+    }
+
+    /// One more oracle, and the set with it completed in this block.
+    function changeSet(uint256 index, uint256 blockNumber) private {
+        registerOracle(index, STAKE);
+        vm.roll(blockNumber);
+        vm.assertTrue(oracles.buildSnapshot(256));
+    }
+
+    /// Signed by the first set, with the state before this block.
+    function underWay(uint64 epoch, uint64 refBlock) private view returns (Report memory r) {
+        r = report(epoch);
+        r.setEpoch = 1;
+        r.refBlock = refBlock;
+    }
+
+    // Defence: the set before the current one may finish what was under way; removed, a stranger's registration voids a report
+    // in flight and this turns red.
+    function test_a_change_of_the_set_voids_no_report_under_way() public {
+        changeSet(4, 50);
+        vm.assertEq(oracles.currentSet(), 2);
+        submitExpecting(underWay(0, 49), 0x1f, abi.encodeWithSelector(Committee.InvalidSigners.selector, 0x1f, 4)); // its own members
+        submitExpecting(underWay(0, 49), 3, abi.encodeWithSelector(ISlaSettlement.QuorumNotReached.selector, 2 * 65535, 4 * 65535));
+        submit(underWay(0, 49), 0xe);
+        (bool any,, bytes32 digest) = settlement.lastAccepted();
+        vm.assertTrue(any);
+        vm.assertEq(digest, stored(digestOf(underWay(0, 49))));
+    }
+
+    // Defence: the reference block of an old set's report lies before the change; removed, two sets judge one state and this
+    // turns red.
+    function test_an_old_set_with_a_reference_block_after_the_change() public {
+        changeSet(4, 50);
+        submitExpecting(underWay(0, 50), ALL, failure(ISlaSettlement.WrongSet.selector, 2));
+        submitExpecting(underWay(0, 51), ALL, failure(ISlaSettlement.WrongSet.selector, 2));
+    }
+
+    // Defence: only one set back; removed, this turns red.
+    function test_two_sets_back() public {
+        changeSet(4, 50);
+        changeSet(5, 60);
+        submitExpecting(underWay(0, 49), ALL, failure(ISlaSettlement.WrongSet.selector, 3));
+        Report memory r = underWay(0, 59);
+        r.setEpoch = 2;
+        submit(r, 0x1f);
+    }
+
+    // Defence: an old set's epoch began before the change, or less than an epoch after it; removed, the old set rules on by naming
+    // old blocks and this turns red.
+    function test_an_old_set_cannot_go_on_by_naming_old_blocks() public {
+        changeSet(4, 50); // at the end of epoch 0
+        submit(underWay(0, 49), ALL);
+        Report memory r = underWay(1, 49);
+        r.parentDigest = digestOf(underWay(0, 49));
+        vm.warp(endOf(1));
+        submit(r, ALL);
+        Report memory next = underWay(2, 49);
+        next.parentDigest = digestOf(r);
+        vm.warp(endOf(2));
+        submitExpecting(next, ALL, failure(ISlaSettlement.WrongSet.selector, 2));
+        next.setEpoch = 2;
+        submit(next, 0x1f);
+    }
+
+    // Defence: the first set has none before it; removed, this turns red.
+    function test_there_is_no_set_before_the_first() public {
+        Report memory r = underWay(0, 0);
+        r.setEpoch = 0;
+        submitExpecting(r, ALL, failure(ISlaSettlement.WrongSet.selector, 1));
     }
 
     function test_without_a_set_nothing_is_accepted() public {

@@ -12,7 +12,7 @@ use crate::merkle::{self, StandardTree};
 use crate::observation::{Observation, ProviderKeys, VerifiedReveal};
 use crate::panel::{self, Candidate};
 use crate::params::{PPM, Params};
-use crate::verdict::{Case, ProvenFact, Verdict, share};
+use crate::verdict::{Case, Panel, PanelKind, PanelSeat, ProvenFact, Verdict, share};
 
 /// What the committee signs and the contract stores; field order is the ABI's (`docs/protocol.md`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -285,7 +285,7 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// Panels, as judged.
     pub panels: BTreeMap<ProviderId, Vec<OracleId>>,
-    /// Oracles paid for an included reveal.
+    /// Oracles paid: their reveal is included and they kept their schedule.
     pub paid_oracles: BTreeSet<OracleId>,
     /// The next ledger (its digest is the report's).
     pub ledger: Ledger,
@@ -364,24 +364,39 @@ impl Outcome {
         for terms in &setting.providers {
             let Some(class) = setting.params.class(terms.class_id) else { continue };
             let members = setting.panel(&epoch_seed, terms.provider);
-            let panel: Vec<(OracleId, Option<&Observation>)> =
-                members.iter().map(|oracle| (*oracle, observation_of(&counted, *oracle, terms.provider))).collect();
+            let seats: Vec<PanelSeat<'_>> = members
+                .iter()
+                .map(|oracle| PanelSeat {
+                    oracle: *oracle,
+                    weight: setting.member(*oracle).map_or(0, |member| member.weight),
+                    seen: observation_of(&counted, *oracle, terms.provider),
+                })
+                .collect();
+            let kind = if members.len() == setting.members.len() {
+                PanelKind::WholeSet { total_weight: setting.total_weight() }
+            } else {
+                PanelKind::Drawn
+            };
             let facts = facts_about(&counted, terms.provider);
             let case = Case {
                 epoch: setting.epoch,
                 provider: terms.provider,
                 class,
                 stake: terms.stake,
-                panel: &panel,
+                panel: Panel { seats: &seats, kind },
                 facts: &facts,
                 secure,
                 previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
             };
-            vectors.push(panel_leaf(terms.provider, &panel));
+            vectors.push(panel_leaf(terms.provider, &seats));
             verdicts.push(Verdict::judge(&case, &setting.params));
             panels.insert(terms.provider, members);
         }
-        let paid_oracles: BTreeSet<OracleId> = inputs.reveals.keys().copied().filter(|oracle| setting.member(*oracle).is_some()).collect();
+        let paid_oracles: BTreeSet<OracleId> = counted
+            .keys()
+            .copied()
+            .filter(|oracle| setting.member(*oracle).is_some() && kept_schedule(&counted, *oracle, &panels))
+            .collect();
         fit_budget(&mut verdicts, paid_oracles.len(), setting);
         let mut ledger = next_ledger(inputs.parent, setting, &verdicts, &paid_oracles);
         let report = Report {
@@ -464,6 +479,13 @@ fn observation_of<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, oracle: 
     observations.get(index).map(|salted| &salted.observation)
 }
 
+/// Whether an oracle measured every provider whose panel it is on: it is paid for a schedule kept, not for showing up.
+fn kept_schedule(reveals: &BTreeMap<OracleId, &VerifiedReveal>, oracle: OracleId, panels: &BTreeMap<ProviderId, Vec<OracleId>>) -> bool {
+    panels.iter().filter(|(_, panel)| panel.contains(&oracle)).all(|(provider, _)| {
+        observation_of(reveals, oracle, *provider).is_some_and(|seen| seen.availability.counted > 0 && seen.latency_counted > 0)
+    })
+}
+
 fn facts_about(reveals: &BTreeMap<OracleId, &VerifiedReveal>, provider: ProviderId) -> Vec<ProvenFact> {
     reveals
         .values()
@@ -473,10 +495,10 @@ fn facts_about(reveals: &BTreeMap<OracleId, &VerifiedReveal>, provider: Provider
         .collect()
 }
 
-fn panel_leaf(provider: ProviderId, panel: &[(OracleId, Option<&Observation>)]) -> Hash32 {
+fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {
     let mut vector = Words::new();
-    for (_, seen) in panel {
-        vector.push(&seen.map_or(Hash32::ZERO, Observation::word));
+    for seat in seats {
+        vector.push(&seat.seen.map_or(Hash32::ZERO, Observation::word));
     }
     merkle::leaf(&Words::new().with(&provider).with(&vector.keccak()))
 }

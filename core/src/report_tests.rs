@@ -65,7 +65,7 @@ fn cumulative_rewards_continue_from_the_parent() {
 }
 
 #[test]
-fn observations_under_other_seeds_are_paid_but_not_counted() {
+fn observations_under_other_seeds_are_neither_counted_nor_paid() {
     let setting = setting(4, 1);
     let mut reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=4).map(|id| (OracleId(id), observed(&setting, id, 1).0)).collect();
     reveals.get_mut(&OracleId(4)).unwrap().reveal.seeds.epoch = Hash32([77; 32]);
@@ -78,7 +78,7 @@ fn observations_under_other_seeds_are_paid_but_not_counted() {
     });
     assert_eq!(outcome.verdicts[0].dimensions[0].reporting, 3);
     assert!(outcome.report.seed_secure, "three of four is more than two thirds");
-    assert_eq!(outcome.paid_oracles.len(), 4);
+    assert_eq!(outcome.paid_oracles.len(), 3);
     reveals.get_mut(&OracleId(3)).unwrap().reveal.seeds.slots[0] = Hash32([78; 32]);
     let outcome = Outcome::compute(&Inputs {
         setting: &setting,
@@ -193,4 +193,15 @@ fn the_claim_sets_signature_is_that_of_the_shared_vectors() {
     let signature = Signature65(vector_bytes(&claims["signature65"]));
     assert_eq!(secp::recover(&digest, &signature), Ok(receipt_key));
     assert_eq!(key.sign(&digest), Ok(signature), "both are deterministic (RFC 6979)");
+}
+
+// Defence: `kept_schedule`. Without it an oracle that measures nothing and reveals an empty list is paid like the others.
+#[test]
+fn a_lazy_oracle_is_not_paid() {
+    let setting = setting(4, 2);
+    let mut reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=4).map(|id| (OracleId(id), observed(&setting, id, 1).0)).collect();
+    reveals.get_mut(&OracleId(2)).unwrap().reveal.observations.clear();
+    reveals.get_mut(&OracleId(3)).unwrap().reveal.observations[1].observation.availability.counted = 0;
+    let inputs = Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals };
+    assert_eq!(Outcome::compute(&inputs).paid_oracles, [OracleId(1), OracleId(4)].into());
 }

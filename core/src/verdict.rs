@@ -1,4 +1,4 @@
-//! From a panel's observations to one provider's verdict. Integers only, ties by id, rounding down.
+//! From a panel's observations to one provider's verdict. Integers only, rounding down; ties go to the larger count, then by id.
 
 mod critical;
 
@@ -56,7 +56,7 @@ pub struct DimensionVerdict {
     pub grade: Grade,
     /// Oracles that reported with enough coverage.
     pub reporting: u32,
-    /// Bad events by the rank that punishes (rank f+1, the most lenient that a liar cannot move).
+    /// Bad events by the rank that punishes (rank f+1, the most lenient that a liar cannot move; see [`Panel`]).
     pub bad: u64,
     /// Counted events by that rank.
     pub counted: u64,
@@ -121,6 +121,97 @@ pub struct ProvenFact {
     pub digest: Hash32,
 }
 
+/// A panel member and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelSeat<'a> {
+    /// The member.
+    pub oracle: OracleId,
+    /// Its weight in the committee set.
+    pub weight: u16,
+    /// Its included observation.
+    pub seen: Option<&'a Observation>,
+}
+
+/// How the members of a panel rank (design section 7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PanelKind {
+    /// Drawn by weight, so that a seat stands for as much weight as any other: every seat counts one.
+    Drawn,
+    /// Every member of the committee set sits on it: a seat counts its weight.
+    WholeSet {
+        /// Sum of the set's weights.
+        total_weight: u64,
+    },
+}
+
+/// The panel of one provider, ascending by oracle.
+///
+/// Reports are sorted from the most lenient and their votes summed up. With f = ⌊(k−1)/3⌋ of k seats, or f = 1/3 of the set's weight:
+///
+/// - The report that punishes is the first at which the sum exceeds f. Liars with no more than f cannot reach it from below, and cannot
+///   push it up to themselves either, since honest reports are more than f.
+/// - The median is the first at which the sum reaches half of all reporting votes (the lower one of two).
+/// - Enough report when there are 2f + 1 seats, or more than 2/3 of the set's weight.
+///
+/// With equal weights and k = 3f + 1 both kinds give the same ranks.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// The seats.
+    pub seats: &'a [PanelSeat<'a>],
+    /// How they rank.
+    pub kind: PanelKind,
+}
+
+impl<'a> Panel<'a> {
+    /// What a seat's report counts.
+    fn votes(&self, seat: &PanelSeat<'_>) -> u64 {
+        match self.kind {
+            PanelKind::Drawn => 1,
+            PanelKind::WholeSet { .. } => u64::from(seat.weight),
+        }
+    }
+
+    /// Whether so many votes are more than all liars may have.
+    fn exceeds_liars(&self, votes: u64) -> bool {
+        match self.kind {
+            PanelKind::Drawn => usize::try_from(votes).is_ok_and(|votes| votes > faulty(self.seats.len())),
+            PanelKind::WholeSet { total_weight } => u128::from(votes).saturating_mul(3) > u128::from(total_weight),
+        }
+    }
+
+    /// Whether so many reporting votes are enough to judge by.
+    fn is_enough(&self, votes: u64) -> bool {
+        match self.kind {
+            PanelKind::Drawn => usize::try_from(votes).is_ok_and(|votes| votes > faulty(self.seats.len()).saturating_mul(2)),
+            PanelKind::WholeSet { total_weight } => u128::from(votes).saturating_mul(3) > u128::from(total_weight).saturating_mul(2),
+        }
+    }
+
+    /// Included observations with their seats.
+    fn seen(&self) -> impl Iterator<Item = (&'a PanelSeat<'a>, &'a Observation)> {
+        self.seats.iter().filter_map(|seat| Some((seat, seat.seen?)))
+    }
+}
+
+/// The first of ascending (value, votes) at which the sum of votes satisfies `at`.
+fn ranked<T: Copy>(ascending: &[(T, u64)], at: impl Fn(u64) -> bool) -> Option<T> {
+    let mut sum = 0u64;
+    ascending.iter().find_map(|(value, votes)| {
+        sum = sum.saturating_add(*votes);
+        at(sum).then_some(*value)
+    })
+}
+
+/// The lower median of ascending (value, votes).
+fn median<T: Copy>(ascending: &[(T, u64)]) -> Option<T> {
+    let all = votes_of(ascending);
+    ranked(ascending, |sum| sum.saturating_mul(2) >= all)
+}
+
+fn votes_of<T>(values: &[(T, u64)]) -> u64 {
+    values.iter().fold(0, |sum, (_, votes)| sum.saturating_add(*votes))
+}
+
 /// All that a verdict is a function of.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
@@ -132,8 +223,8 @@ pub struct Case<'a> {
     pub class: &'a Class,
     /// Its stake at the reference block.
     pub stake: u128,
-    /// The panel, ascending, each with its included observation or none.
-    pub panel: &'a [(OracleId, Option<&'a Observation>)],
+    /// The panel.
+    pub panel: Panel<'a>,
     /// Facts proven in included reveals.
     pub facts: &'a [ProvenFact],
     /// Whether the epoch's seed came from the beacon: without it nothing is slashed.
@@ -146,8 +237,8 @@ impl Verdict {
     /// Judges one provider (design section 7).
     pub fn judge(case: &Case<'_>, params: &Params) -> Self {
         let mut dimensions: Vec<DimensionVerdict> =
-            objectives(case.class).into_iter().map(|objective| objective.judge(case.panel, params)).collect();
-        let storage = storage_counts(case.panel);
+            objectives(case.class).into_iter().map(|objective| objective.judge(&case.panel, params)).collect();
+        let storage = storage_counts(&case.panel);
         dimensions.push(judge_storage(case, &storage));
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
         let multiplier_ppm = multiplier(&dimensions, case.previous_multiplier_ppm);
@@ -161,7 +252,7 @@ impl Verdict {
             epoch: case.epoch,
             outcome,
             dimensions,
-            p50_us: median_p50(case.panel),
+            p50_us: median_p50(&case.panel),
             storage,
             multiplier_ppm,
             reward: share(share(params.base_reward, case.class.weight_ppm), multiplier_ppm),
@@ -242,22 +333,22 @@ struct Report {
 }
 
 impl Report {
-    /// Orders by bad / counted, ties by id.
+    /// Orders by bad / counted; of equal ratios the one that rests on more comes first, so that no thin report stands in its place.
     fn order(&self, other: &Self) -> Ordering {
         let mine = u128::from(self.bad).saturating_mul(u128::from(other.counted));
         let theirs = u128::from(other.bad).saturating_mul(u128::from(self.counted));
-        mine.cmp(&theirs).then(self.oracle.cmp(&other.oracle))
+        mine.cmp(&theirs).then(other.counted.cmp(&self.counted)).then(self.oracle.cmp(&other.oracle))
     }
 }
 
 impl Objective {
-    fn judge(&self, panel: &[(OracleId, Option<&Observation>)], params: &Params) -> DimensionVerdict {
-        let faulty = faulty(panel.len());
-        let mut reports: Vec<Report> = panel.iter().filter_map(|(oracle, seen)| self.report(*oracle, (*seen)?, params)).collect();
-        reports.sort_unstable_by(Report::order);
+    fn judge(&self, panel: &Panel<'_>, params: &Params) -> DimensionVerdict {
+        let mut reports: Vec<(Report, u64)> =
+            panel.seen().filter_map(|(seat, seen)| Some((self.report(seat.oracle, seen, params)?, panel.votes(seat)))).collect();
+        reports.sort_unstable_by(|(a, _), (b, _)| a.order(b));
         let reporting = u32::try_from(reports.len()).unwrap_or(u32::MAX);
-        let lenient = reports.get(faulty).copied();
-        let median = reports.get(reports.len().saturating_sub(1) / 2).copied();
+        let lenient = ranked(&reports, |votes| panel.exceeds_liars(votes));
+        let median = median(&reports);
         let mut verdict = DimensionVerdict {
             dimension: self.dimension,
             grade: Grade::Inconclusive,
@@ -269,7 +360,7 @@ impl Objective {
             burn_ppm: 0,
             multiplier_ppm: PPM,
         };
-        if reports.len() < faulty.saturating_mul(2).saturating_add(1) || verdict.counted == 0 {
+        if !panel.is_enough(votes_of(&reports)) || verdict.counted == 0 {
             return verdict;
         }
         if verdict.counted < self.minimum {
@@ -347,8 +438,8 @@ fn multiplier(dimensions: &[DimensionVerdict], previous_ppm: u64) -> u64 {
     }
 }
 
-fn storage_counts(panel: &[(OracleId, Option<&Observation>)]) -> StorageCounts {
-    panel.iter().filter_map(|(_, seen)| *seen).fold(StorageCounts::default(), |sum, seen| StorageCounts {
+fn storage_counts(panel: &Panel<'_>) -> StorageCounts {
+    panel.seen().fold(StorageCounts::default(), |sum, (_, seen)| StorageCounts {
         valid: sum.valid.saturating_add(seen.storage_valid),
         invalid: sum.invalid.saturating_add(seen.storage_invalid),
         missing: sum.missing.saturating_add(seen.storage_missing),
@@ -358,9 +449,9 @@ fn storage_counts(panel: &[(OracleId, Option<&Observation>)]) -> StorageCounts {
 
 /// Facts are a union: one proven fact is enough, an unproven one counts for nothing.
 fn judge_storage(case: &Case<'_>, counts: &StorageCounts) -> DimensionVerdict {
-    let reporting = case.panel.iter().filter(|(_, seen)| seen.is_some_and(|seen| seen.storage_valid > 0)).count();
+    let reporting = case.panel.seen().filter(|(_, seen)| seen.storage_valid > 0).count();
     let failed = !case.facts.is_empty();
-    let enough = reporting > faulty(case.panel.len());
+    let enough = reporting > faulty(case.panel.seats.len());
     let counted = counts.valid.saturating_add(counts.invalid).saturating_add(counts.missing);
     let bad = counts.invalid.saturating_add(counts.missing);
     DimensionVerdict {
@@ -382,10 +473,11 @@ fn judge_storage(case: &Case<'_>, counts: &StorageCounts) -> DimensionVerdict {
     }
 }
 
-fn median_p50(panel: &[(OracleId, Option<&Observation>)]) -> u64 {
-    let mut values: Vec<u64> = panel.iter().filter_map(|(_, seen)| seen.map(|s| s.p50_us).filter(|us| *us > 0)).collect();
+fn median_p50(panel: &Panel<'_>) -> u64 {
+    let mut values: Vec<(u64, u64)> =
+        panel.seen().filter(|(_, seen)| seen.p50_us > 0).map(|(seat, seen)| (seen.p50_us, panel.votes(seat))).collect();
     values.sort_unstable();
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    median(&values).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ CREATE TABLE outcomes (
     outcome     TEXT    NOT NULL
 );
 
+-- Every report this node signed, kept before the signature: somebody else may assemble the certificate.
+CREATE TABLE candidates (
+    digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    epoch   INTEGER NOT NULL CHECK (epoch >= 0),
+    outcome TEXT    NOT NULL
+);
+CREATE INDEX candidates_by_epoch ON candidates (epoch);
+
 -- What the chain says of it, once final.
 CREATE TABLE accepted (
     epoch        INTEGER NOT NULL PRIMARY KEY CHECK (epoch >= 0),

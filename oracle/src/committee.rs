@@ -24,7 +24,7 @@ use crate::clock::now_ms;
 use crate::frame::Frame;
 use crate::peers::{DeliverOutcome, Outgoing, Refusal};
 use crate::signer::{Signer, SignerError};
-use crate::store::{CertifiedEpoch, Store, StoreError};
+use crate::store::{CertifiedEpoch, Store, StoreError, StoredInput};
 
 /// How often time itself is an input.
 const TICK: Duration = Duration::from_millis(50);
@@ -125,8 +125,9 @@ impl Committee {
 struct Running {
     frame: Arc<Frame>,
     close: Close,
-    commits: BTreeMap<(OracleId, Hash32), SignedCommit>,
     parent: Option<Hash32>,
+    /// Our observations of the epoch are in the log: they are made once.
+    observed: bool,
 }
 
 struct Actor {
@@ -206,12 +207,14 @@ impl Actor {
             return;
         }
         let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
-        self.running.insert(epoch, Running { frame, close, commits: BTreeMap::new(), parent: None });
+        self.running.insert(epoch, Running { frame, close, parent: None, observed: false });
         match self.store.inputs(epoch).await {
             Ok(inputs) => {
-                for stored in inputs {
+                for stored in &inputs {
                     self.replay(epoch, stored.received_ms, &stored.message).await;
                 }
+                self.apply(epoch, now_ms(), Input::Tick).await;
+                self.repeat_own(epoch, &inputs);
             }
             Err(error) => error!(%error, epoch, "stored inputs cannot be read: taking part without them"),
         }
@@ -222,7 +225,12 @@ impl Actor {
 
     async fn replay(&mut self, epoch: u64, received_ms: u64, bytes: &[u8]) {
         let input = match LogEntry::decode(bytes) {
-            Ok(LogEntry::Own(reveal, commit)) => self.open_own(epoch, *reveal, commit),
+            Ok(LogEntry::Own(reveal, commit)) => {
+                if let Some(running) = self.running.get_mut(&epoch) {
+                    running.observed = true;
+                }
+                self.open_own(epoch, *reveal, commit)
+            }
             Ok(LogEntry::Received(message)) => self.verify(epoch, &message).ok(),
             Err(error) => {
                 error!(%error, epoch, "a stored input does not parse");
@@ -231,6 +239,17 @@ impl Actor {
         };
         if let Some(input) = input {
             self.apply(epoch, received_ms, input).await;
+        }
+    }
+
+    /// Says again what we had said: a peer may have missed it when we stopped.
+    fn repeat_own(&self, epoch: u64, inputs: &[StoredInput]) {
+        for stored in inputs {
+            if let Ok(LogEntry::Received(message)) = LogEntry::decode(&stored.message)
+                && message.oracle() == Some(self.signer.oracle())
+            {
+                self.broadcast(epoch, &message);
+            }
         }
     }
 
@@ -245,11 +264,8 @@ impl Actor {
         let epoch = commit.epoch;
         let entry = LogEntry::Own(Box::new(reveal.reveal.clone()), commit).encode();
         // Only the first set of observations of an epoch is ever committed to: a restart must not measure twice.
-        match self.store.inputs(epoch).await {
-            Ok(inputs) if inputs.iter().any(|stored| matches!(LogEntry::decode(&stored.message), Ok(LogEntry::Own(..)))) => return,
-            Ok(_) => {}
-            Err(error) => return error!(%error, epoch, "observations are lost: the store cannot be read"),
-        }
+        let Some(running) = self.running.get_mut(&epoch).filter(|running| !running.observed) else { return };
+        running.observed = true;
         match self.store.append_input(epoch, now_ms(), &entry).await {
             Ok(_) => self.apply(epoch, now_ms(), Input::Observed(Box::new(reveal), commit)).await,
             Err(error) => error!(%error, epoch, "observations are lost: they could not be stored"),
@@ -265,6 +281,9 @@ impl Actor {
             Ok(input) => input,
             Err(refusal) => return DeliverOutcome::Refused(refusal),
         };
+        if !self.running.get(&epoch).is_some_and(|running| running.close.is_news(&input)) {
+            return DeliverOutcome::Known;
+        }
         let now = now_ms();
         match self.store.append_input(epoch, now, &LogEntry::Received(message).encode()).await {
             Ok(true) => {
@@ -310,10 +329,6 @@ impl Actor {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let Some(running) = self.running.get_mut(&epoch) else { return };
-            if let Input::Commit(signed) = &input {
-                let key = (signed.get().commit.oracle, signed.get().commit.digest(&running.frame.setting.instance));
-                running.commits.entry(key).or_insert(*signed.get());
-            }
             for effect in running.close.step(now, input) {
                 match self.effect(epoch, now, effect).await {
                     Ok(own) => inputs.extend(own),
@@ -328,7 +343,10 @@ impl Actor {
             Effect::SignCommit(commit) => Message::Commit(self.signer.sign_commit(commit).await?),
             Effect::SendReveal(reveal) => Message::Reveal(reveal),
             Effect::SignBitVote(vote) => Message::BitVote(self.signer.sign_bit_vote(vote).await?),
-            Effect::SignReport { view, digest } => Message::Signature(self.signer.sign_report(epoch, view, digest).await?),
+            Effect::SignReport { view, outcome } => {
+                self.store.put_candidate(&outcome).await?;
+                Message::Signature(self.signer.sign_report(epoch, view, outcome.ledger.digest).await?)
+            }
             Effect::SignWish { view } => Message::Wish(self.signer.sign_wish(epoch, view)),
             Effect::SendProposal(proposal) => Message::Proposal(proposal),
             Effect::FetchReveal { oracle, commit, from } => {
@@ -398,7 +416,7 @@ impl Running {
         self.close
             .reveals()
             .filter_map(|verified| {
-                let commit = self.commits.get(&(verified.reveal.oracle, verified.commit_digest))?;
+                let commit = self.close.commit(verified.reveal.oracle, &verified.commit_digest)?;
                 Some((*commit, verified.clone()))
             })
             .collect()

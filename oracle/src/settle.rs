@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_chain::outbox::{Outbox, OutboxError};
+use assay_chain::outbox::{Outbox, OutboxError, State};
 use assay_chain::{BlockTag, ChainError, ClaimKind, Client, calls};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
@@ -16,11 +16,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use assay_proto::oracle_convert::{decode_certificate, encode_certificate};
+
 use crate::committee::{Certified, Command, Committee};
-use crate::frame::{Frame, Frames};
+use crate::frame::Frames;
 use crate::peers::Outgoing;
 use crate::store::{AcceptedEpoch, CertifiedEpoch, Store, StoreError};
 use crate::view::View;
+
+/// Reports followed until their money has moved.
+const KEPT_POSTINGS: u32 = 64;
+/// Behind all who were there when the report was certified.
+const LATE_STAGE: u64 = 4;
 
 /// The `[settle]` table of the oracle's config.
 #[derive(Clone, Debug, Deserialize)]
@@ -90,7 +97,6 @@ pub struct Settler {
 struct Posting {
     certificate: Certificate,
     outcome: Outcome,
-    frame: Arc<Frame>,
     /// Our place among those who post, and when the first may.
     stage: u64,
     certified_ms: u64,
@@ -101,7 +107,13 @@ struct Posting {
 impl Settler {
     /// Runs until cancelled.
     pub async fn run(self, mut certified: mpsc::Receiver<Certified>, cancel: CancellationToken) {
-        let mut postings: BTreeMap<u64, Posting> = BTreeMap::new();
+        let mut postings = match self.unfinished().await {
+            Ok(postings) => postings,
+            Err(error) => {
+                warn!(%error, "stored reports cannot be read: only new ones are settled");
+                BTreeMap::new()
+            }
+        };
         let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
         loop {
             tokio::select! {
@@ -125,12 +137,25 @@ impl Settler {
         Posting {
             certificate: handed.certificate,
             outcome: handed.outcome,
-            frame: handed.frame,
             stage: stage_of(place),
             certified_ms: crate::clock::now_ms(),
             accepted_at_s: None,
             done: false,
         }
+    }
+
+    /// Reports of earlier runs whose money may not have moved yet: a restart loses no claim and no slash.
+    async fn unfinished(&self) -> Result<BTreeMap<u64, Posting>, SettleError> {
+        let mut postings = BTreeMap::new();
+        for epoch in self.store.certified_epochs(KEPT_POSTINGS).await? {
+            let Some(certified) = self.store.outcome(epoch).await? else { continue };
+            let Ok(certificate) = decode_certificate(&certified.certificate) else { continue };
+            let certified_ms = crate::clock::now_ms();
+            let posting =
+                Posting { certificate, outcome: certified.outcome, stage: LATE_STAGE, certified_ms, accepted_at_s: None, done: false };
+            postings.insert(epoch, posting);
+        }
+        Ok(postings)
     }
 
     async fn look(&self, postings: &mut BTreeMap<u64, Posting>) -> Result<(), SettleError> {
@@ -145,17 +170,13 @@ impl Settler {
                     let since = latest.timestamp_s.saturating_sub(accepted_at_s);
                     let rewards = since >= settlement.reward_window_s.saturating_add(my_turn);
                     let slashes = since >= settlement.slash_window_s.saturating_add(my_turn);
-                    if rewards {
-                        self.claim(*epoch, posting).await?;
-                    }
-                    if slashes {
-                        self.slash(*epoch, posting).await?;
-                    }
-                    posting.done = rewards && slashes;
+                    let claimed = rewards && self.claim(*epoch, posting).await?;
+                    let slashed = slashes && self.slash(*epoch, posting).await?;
+                    posting.done = claimed && slashed;
                 }
             }
         }
-        while postings.len() > 64 {
+        while postings.len() > KEPT_POSTINGS as usize {
             postings.pop_first();
         }
         Ok(())
@@ -200,26 +221,24 @@ impl Settler {
         Ok(())
     }
 
-    /// The ledger behind an accepted report: ours, or a peer's that the committee certified.
+    /// The ledger behind an accepted report: we signed it, or a peer did. The digest on the chain is the proof.
     async fn ledger(&self, epoch: u64, digest: &StoredDigest) -> Result<Option<Ledger>, SettleError> {
-        if let Some(known) = self.store.outcome(epoch).await?
-            && digest.is_of(&known.outcome.ledger.digest)
-        {
-            return Ok(Some(known.outcome.ledger));
+        if let Some(known) = self.store.reported(epoch, digest).await? {
+            return Ok(Some(known.ledger));
         }
         let frame = self.frames.read(epoch).await?;
-        let peers =
-            frame.peers.iter().filter(|(oracle, _)| **oracle != self.me).map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
-        // A peer that lies is passed over: what it gives must stand under what the chain accepted.
-        let stands = |certificate: &Certificate, outcome: &Outcome| {
-            digest.is_of(&certificate.report.digest())
-                && outcome.supports(&certificate.report, &frame.setting.token)
-                && certificate.verify(&frame.setting).is_ok()
+        let peers = frame.peers.iter().map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
+        let stands = |certificate: Option<&Certificate>, outcome: &Outcome| {
+            outcome.supports(&outcome.report, &frame.setting.token)
+                && certificate.is_none_or(|certificate| certificate.verify(&frame.setting).is_ok())
         };
-        let Some((certificate, outcome)) = self.outgoing.fetch_report_where(peers, epoch, stands).await else { return Ok(None) };
+        let Some((certificate, outcome)) = self.outgoing.fetch_report(peers, epoch, *digest, stands).await else { return Ok(None) };
         let ledger = outcome.ledger.clone();
-        let certified = CertifiedEpoch { certificate: assay_proto::oracle_convert::encode_certificate(&certificate).to_vec(), outcome };
-        self.store.put_outcome(epoch, &certified).await?;
+        self.store.put_candidate(&outcome).await?;
+        if let Some(certificate) = certificate {
+            let certified = CertifiedEpoch { certificate: encode_certificate(&certificate).to_vec(), outcome };
+            self.store.put_outcome(epoch, &certified).await?;
+        }
         Ok(Some(ledger))
     }
 
@@ -228,7 +247,7 @@ impl Settler {
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
             if accepted.digest.is_of(&posting.outcome.ledger.digest) {
                 posting.accepted_at_s = Some(accepted.accepted_at_s);
-                self.record(epoch, posting.frame.setting.ref_block).await?;
+                self.record(epoch, posting.certificate.report.ref_block).await?;
             } else {
                 warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
                 posting.done = true;
@@ -236,7 +255,7 @@ impl Settler {
             return Ok(());
         }
         let due_ms = posting.certified_ms.saturating_add(posting.stage.saturating_mul(self.frames.params().transmit_stage_ms));
-        let expired = crate::clock::now_ms() / 1_000 > posting.frame.setting.valid_until_s();
+        let expired = crate::clock::now_ms() / 1_000 > posting.certificate.report.valid_until;
         posting.done = expired;
         if expired || crate::clock::now_ms() < due_ms || self.client.accepted_report(epoch, BlockTag::Latest).await?.is_some() {
             return Ok(());
@@ -244,8 +263,13 @@ impl Settler {
         let report = &posting.certificate.report;
         let calldata = calls::submit_report(report, &posting.certificate.signers_word(), &posting.certificate.signature);
         let intent = format!("report/{epoch}/{}", report.digest());
-        if self.outbox.status(&intent).await?.is_none() {
-            info!(epoch, stage = posting.stage, "posting the report");
+        match self.outbox.status(&intent).await? {
+            None => info!(epoch, stage = posting.stage, "posting the report"),
+            // It reverted, and yet the chain has no report: a rival's transaction was there and is gone.
+            Some(status) if status.state == State::Reverted => {
+                self.outbox.retry(&intent).await?;
+            }
+            Some(_) => {}
         }
         self.outbox.enqueue(&intent, self.frames.instance().settlement, calldata).await?;
         Ok(())
@@ -262,7 +286,9 @@ impl Settler {
         Ok(())
     }
 
-    async fn claim(&self, epoch: u64, posting: &Posting) -> Result<(), SettleError> {
+    /// Claims what is ours to claim; true once nothing is left.
+    async fn claim(&self, epoch: u64, posting: &Posting) -> Result<bool, SettleError> {
+        let mut settled = true;
         let ledger = &posting.outcome.ledger;
         for (payee, standing) in ledger.payees() {
             let wanted = match self.config.claim {
@@ -275,19 +301,23 @@ impl Settler {
             if !wanted || self.client.claimed(kind, id, BlockTag::Latest).await? >= standing.cumulative {
                 continue;
             }
+            settled = false;
             let Some((standing, proof)) = ledger.reward_proof(payee, &self.frames.settlement().token) else { continue };
             let calldata = calls::claim(&posting.outcome.report, kind, id, &standing.recipient, standing.cumulative, &proof);
             self.outbox.enqueue(&format!("claim/{epoch}/{number}/{id}"), self.frames.instance().settlement, calldata).await?;
         }
-        Ok(())
+        Ok(settled)
     }
 
-    async fn slash(&self, epoch: u64, posting: &Posting) -> Result<(), SettleError> {
+    /// Executes the report's slashes; true once all are.
+    async fn slash(&self, epoch: u64, posting: &Posting) -> Result<bool, SettleError> {
+        let mut settled = true;
         for verdict in &posting.outcome.verdicts {
             let Some(reason) = verdict.slash_reason else { continue };
             if self.client.slash_executed(verdict.provider, epoch, BlockTag::Latest).await? {
                 continue;
             }
+            settled = false;
             let Some((verdict, proof)) = posting.outcome.slash_proof(verdict.provider) else { continue };
             info!(epoch, provider = %verdict.provider, reason = reason.describe(), "slashing");
             let calldata = calls::execute_slash(
@@ -300,7 +330,7 @@ impl Settler {
             );
             self.outbox.enqueue(&format!("slash/{epoch}/{}", verdict.provider), self.frames.instance().settlement, calldata).await?;
         }
-        Ok(())
+        Ok(settled)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::{Reveal, SignedCommit, VerifiedReveal};
-use assay_core::report::{Certificate, Outcome, Setting};
+use assay_core::report::{Certificate, Outcome, Setting, StoredDigest};
 use assay_proto::oracle_convert::{Message, decode_certificate};
 use async_trait::async_trait;
 
@@ -145,8 +145,11 @@ impl Inbox for PeerInbox {
         self.committee.ask(|reply| Command::Reveal(epoch, oracle, commit_digest, reply)).await.flatten()
     }
 
-    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)> {
-        let certified = self.store.outcome(epoch).await.ok().flatten()?;
-        Some((decode_certificate(&certified.certificate).ok()?, certified.outcome))
+    async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {
+        let certified = self.store.outcome(epoch).await.ok().flatten();
+        match certified.filter(|certified| digest.is_of(&certified.outcome.ledger.digest)) {
+            Some(certified) => Some((decode_certificate(&certified.certificate).ok(), certified.outcome)),
+            None => Some((None, self.store.reported(epoch, &digest).await.ok().flatten()?)),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, ProviderId};
 use assay_core::params::{Params, TOKEN};
-use assay_core::report::{Inputs, Ledger, Outcome, Setting};
+use assay_core::report::{Inputs, Ledger, Outcome, Setting, StoredDigest};
 use assay_oracle::store::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, SqliteStore, Store, StoreError};
 
 /// A place that keeps a store's data while it is closed.
@@ -85,6 +85,27 @@ async fn epochs_do_not_mix<B: Backend>() {
     assert_eq!(store.outcome(2).await.unwrap(), None);
     store.put_accepted(&accepted(1, 9)).await.unwrap();
     assert_eq!(store.accepted(2).await.unwrap(), None);
+}
+
+// Defence: a report is kept before it is signed. Without it, whoever assembles the certificate in private and posts it leaves the honest
+// signers without the ledger that the next report continues from: no report, for ever.
+async fn a_signed_report_is_found_by_the_digest_that_the_contract_keeps<B: Backend>() {
+    let backend = B::create().await;
+    let (first, second) = (outcome(4, 0), outcome(4, 1));
+    {
+        let store = backend.open().await.unwrap();
+        store.put_candidate(&first).await.unwrap();
+        store.put_candidate(&second).await.unwrap();
+        store.put_candidate(&second).await.unwrap();
+    }
+    let store = backend.open().await.unwrap();
+    for report in [&first, &second] {
+        let kept = StoredDigest::of(&report.ledger.digest);
+        assert_eq!(store.reported(4, &kept).await.unwrap().as_ref(), Some(report));
+        assert_eq!(store.reported(5, &kept).await.unwrap(), None);
+    }
+    assert_eq!(store.reported(4, &StoredDigest(Hash32([1; 32]))).await.unwrap(), None);
+    assert!(store.certified_epochs(9).await.unwrap().is_empty(), "signed is not certified");
 }
 
 async fn stores_do_not_mix<B: Backend>() {
@@ -204,6 +225,7 @@ macro_rules! conforms {
                 an_input_is_appended_once_with_its_first_arrival,
                 inputs_stay_in_the_order_of_the_calls,
                 epochs_do_not_mix,
+                a_signed_report_is_found_by_the_digest_that_the_contract_keeps,
                 stores_do_not_mix,
                 everything_survives_a_reopen,
                 evidence_is_found_by_digest_and_by_slot,

@@ -5,23 +5,22 @@ mod seeds;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use assay_challenger::convert::{decode_bundle, encode_bundle};
 use assay_challenger::endpoint::ProviderEndpoint;
 use assay_core::beacon::ChainInfo;
 use assay_core::bls::{PublicKey, SecretKey, Signature};
 use assay_core::challenge::{Answer, Challenge, Kind, STORAGE_SAMPLES};
-use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::claim::{ClaimDomain, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
 use assay_core::replica::{HEADER_BYTES, Header};
-use assay_core::report::{Outcome, Report};
+use assay_core::report::Outcome;
 use assay_core::secp::{self, Signature65};
 use assay_core::slice::{self, CHUNK_BYTES, Slice};
 use assay_core::transcript;
 use assay_daemon::keystore::{self, Password};
-use assay_oracle::beacon::{Beacon, BeaconConfig};
+use assay_oracle::beacon::{BeaconClient, BeaconConfig};
 use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, decode_reveal, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
 use prost::Message as _;
@@ -98,8 +97,7 @@ pub fn certificate(bytes: &[u8]) -> bool {
 pub fn outcome(bytes: &[u8]) -> bool {
     let Ok(outcome) = serde_json::from_slice::<Outcome>(bytes) else { return false };
     let token = Address([8; 20]);
-    let own: Report = outcome.report.clone();
-    let _ = outcome.supports(&own, &token);
+    let _ = outcome.supports(&outcome.report, &token);
     for verdict in &outcome.verdicts {
         let _ = (outcome.verdict_proof(verdict.provider), outcome.slash_proof(verdict.provider));
     }
@@ -311,29 +309,11 @@ pub fn config(bytes: &[u8]) -> bool {
     }
     let beacon = assay_daemon::config::parse::<BeaconConfig>(path, text);
     if let Ok(config) = &beacon {
-        let _ = Beacon::new(config);
+        let _ = BeaconClient::with_info(config, seeds::beacon().clone());
     }
     let provider = assay_daemon::config::parse::<assay_provider::config::Config>(path, text);
     for error in [oracle.as_ref().err(), beacon.as_ref().err(), provider.as_ref().err()].into_iter().flatten() {
         assert!(!error.to_string().is_empty());
     }
     oracle.is_ok() || beacon.is_ok() || provider.is_ok()
-}
-
-/// Runs once: what is costly to make.
-fn once<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> T) -> &'static T {
-    cell.get_or_init(make)
-}
-
-/// The claim of [`seeds::data`].
-fn claim_of(data: &[u8]) -> Claim {
-    Claim {
-        object_id: Hash32([3; 32]),
-        replica_index: 0,
-        root: blake3::hash(data).into(),
-        object_length: 200_000,
-        blocks: assay_core::replica::blocks_for(200_000),
-        tag_key_id: Hash32::ZERO,
-        owner: Address([4; 20]),
-    }
 }

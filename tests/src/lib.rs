@@ -7,6 +7,7 @@ pub mod beacon;
 pub mod binaries;
 pub mod deploy;
 pub mod devnet;
+pub mod fuzzing;
 pub mod ports;
 pub mod process;
 pub mod proxy;

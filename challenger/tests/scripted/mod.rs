@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use assay_challenger::link::{Link, LinkConfig};
+use assay_challenger::link::{Line, Link, LinkConfig};
 use assay_challenger::measure::{Assignment, SlotReport, Target, run_slot};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::{self, Domain};
@@ -315,6 +315,10 @@ impl Stage {
     }
 
     pub async fn run_assignment(&self, assignment: Assignment) -> (SlotReport, Vec<Transcript>) {
+        self.run_over(&self.link.clone().into(), assignment).await
+    }
+
+    pub async fn run_over(&self, line: &Line, assignment: Assignment) -> (SlotReport, Vec<Transcript>) {
         let (sink, mut source) = mpsc::channel(8);
         let collect = async {
             let mut transcripts = vec![];
@@ -323,6 +327,6 @@ impl Stage {
             }
             transcripts
         };
-        tokio::join!(run_slot(assignment, &self.link, &self.watchdog, sink, self.cancel.clone()), collect)
+        tokio::join!(run_slot(assignment, line, &self.watchdog, sink, self.cancel.clone()), collect)
     }
 }

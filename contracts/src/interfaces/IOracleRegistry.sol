@@ -5,7 +5,8 @@ import {Committee} from "../libraries/Committee.sol";
 
 /// @title Who the oracles are, what they staked, and which of them form the committee
 /// @notice An oracle's id counts from 1 in order of registration and is never used twice. A committee set is an immutable
-/// snapshot of the registry; reports are judged by the current one. Stakes are in the token's smallest unit.
+/// snapshot of the registry; reports are judged by the set that was current at their reference block: the
+/// current one, or for reports under way at a change the one before it (see ISlaSettlement). Stakes are in the token's smallest unit.
 interface IOracleRegistry {
     struct Oracle {
         address operator; // the cold owner
@@ -77,6 +78,12 @@ interface IOracleRegistry {
 
     /// @notice The current set and where its header lies (see the library Committee). Zeros when there is none.
     function currentCommittee() external view returns (uint64 setEpoch, address header);
+
+    /// @notice Any set's header, and since when the set is the current one: the block in which it was completed and that block's
+    /// time (unix seconds). State read at that block or later shows this set or a later one, state read before it an earlier one.
+    /// @dev Reverts with UnknownSet. `sinceBlock` is the EVM's `block.number`; where that is not the height that nodes read
+    /// blocks by (some rollups), reports under way at a change are judged wrongly.
+    function committeeOf(uint64 setEpoch) external view returns (address header, uint48 sinceBlock, uint48 since);
 
     /// @dev Reverts with UnknownSet.
     function committee(uint64 setEpoch) external view returns (Committee.Member[] memory);

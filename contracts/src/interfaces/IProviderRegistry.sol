@@ -27,6 +27,8 @@ interface IProviderRegistry {
     error ZeroAddress();
     error InvalidEndpoint();
     error InvalidClass();
+    /// 4,096 providers, as many as nodes read.
+    error RegistryFull();
     error StakeTooLow(uint256 stake, uint256 minimum);
     error UnknownProvider(uint64 providerId);
     error WrongSequence(uint64 given, uint64 expected);
@@ -36,7 +38,9 @@ interface IProviderRegistry {
     error OnlySettlement();
 
     /// @notice Registers the sender as a provider and takes its stake (approve it first).
-    /// @dev `classId` only has to be non-zero: what a class demands is in the parameters that reports name by hash.
+    /// @dev Refused beyond 4,096 providers: every node reads all of them for every epoch, so an endless registry would stop them all.
+    /// `minStake` is what a place costs. An endpoint is 1 to 255 bytes; one that nodes cannot use (other than printable ASCII without
+    /// spaces) makes a provider that nobody reaches. `classId` only has to be non-zero: what a class demands is in the parameters that reports name by hash.
     function register(address receiptKey, string calldata endpoint, uint16 classId, uint64 region, address recipient, uint256 stake)
         external
         returns (uint64 providerId);

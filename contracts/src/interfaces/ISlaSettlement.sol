@@ -9,7 +9,7 @@ struct Report {
     uint64 epoch;
     uint64 view_;
     bytes32 parentDigest; // of the last accepted report, zero for the first
-    uint64 refBlock;
+    uint64 refBlock; // the signers read the registries as of this block
     uint64 validUntil; // unix seconds: genesis + (epoch + 1 + validEpochs) * epochLength
     uint64 drandRound;
     bool seedSecure; // an insecure epoch pays, it cannot slash
@@ -26,7 +26,8 @@ struct Report {
 }
 
 /// @title Accepts one report per epoch, pays its rewards and executes its slashes
-/// @notice Acceptance depends only on the report, its certificate, the last accepted report, the time and fixed values. The
+/// @notice Acceptance depends only on the report, its certificate, the last accepted report, the committee sets, the time and
+/// fixed values. The
 /// chain keeps the leading 224 bits of a digest beside the time of acceptance; everything else comes back as calldata when
 /// somebody claims, and is checked against them. All times are unix seconds, all amounts the token's smallest unit.
 interface ISlaSettlement {
@@ -64,6 +65,7 @@ interface ISlaSettlement {
     error EarlierEpochOpen(uint256 until);
     error WrongParent(bytes32 lastDigest);
     error BudgetExceeded(uint256 rewardTotal, uint256 budget);
+    /// Neither the current set, nor the one before it for a report under way at the change.
     error WrongSet(uint64 currentSet);
     /// Not more than two thirds of the weight signed.
     error QuorumNotReached(uint256 signedWeight, uint256 totalWeight);
@@ -85,9 +87,12 @@ interface ISlaSettlement {
     function pool() external view returns (uint256);
 
     /// @notice Accepts an epoch's report. Anyone may send it.
-    /// @param signers bit `i` = member `i` of the current set.
+    /// @param signers bit `i` = member `i` of the set `report.setEpoch`.
     /// @param signature 128 bytes in G1: the aggregate over the report's message.
     /// @dev Reverts with the first rule that is broken, in the order of the errors above; then InvalidSigners (see Committee).
+    /// `setEpoch` is the current set; or the one before it when `refBlock` lies before the block in which the current set was
+    /// completed, and the epoch began less than an epoch's length after that block. So a change of the set voids no report under
+    /// way, and the old set, whose word alone `refBlock` is, cannot go on by naming old blocks. Two sets back is too far.
     /// `rewardTotal` is what the certificate states: the contract bounds it, the leaves themselves are the signers' word.
     function submitReport(Report calldata report, uint256 signers, bytes calldata signature) external;
 

@@ -21,6 +21,8 @@ use crate::report::{Certificate, Inputs, Ledger, Outcome, Setting};
 
 /// Views beyond this are not entered: by then the epoch has long expired.
 const MAX_VIEW: u64 = 1_000;
+/// A signature that was asked for and did not come (the disk was busy, say) is asked for again after this long.
+const ASK_AGAIN_MS: u64 = 1_000;
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,12 +60,13 @@ pub enum Effect {
     SendReveal(Box<Reveal>),
     /// Sign our bit-vote, feed it back and send it to all.
     SignBitVote(BitVote),
-    /// Sign a report, feed the signature back and send it to all.
+    /// Keep the outcome, then sign its report, feed the signature back and send it to all. Whoever signs must know what it signed even
+    /// when somebody else assembles the certificate.
     SignReport {
         /// View.
         view: u64,
-        /// Digest.
-        digest: Hash32,
+        /// Everything under the report's roots; its ledger's digest is what is signed.
+        outcome: Box<Outcome>,
     },
     /// Sign a wish, feed it back and send it to all.
     SignWish {
@@ -106,9 +109,9 @@ pub struct Close {
     setting: Setting,
     me: Option<OracleId>,
     own: Option<(VerifiedReveal, Commit)>,
-    asked_commit: bool,
+    asked_commit_ms: Option<u64>,
     sent_reveal: bool,
-    asked_bit_vote: bool,
+    asked_bit_vote_ms: Option<u64>,
     commits: BTreeMap<(OracleId, Hash32), HeldCommit>,
     reveals: BTreeMap<(OracleId, Hash32), VerifiedReveal>,
     bit_votes: BTreeMap<OracleId, SignedBitVote>,
@@ -117,7 +120,9 @@ pub struct Close {
     view_ends_ms: u64,
     proposals: BTreeMap<u64, Proposal>,
     outcomes: BTreeMap<Hash32, Outcome>,
-    signed_views: BTreeSet<u64>,
+    /// What we decided to sign in each view, and when we last asked for it.
+    decided: BTreeMap<u64, (Hash32, u64)>,
+    refuted_views: BTreeSet<u64>,
     own_draft: Option<Draft>,
     delivered: bool,
     signatures: BTreeMap<(u64, Hash32), BTreeMap<OracleId, Signature>>,
@@ -138,9 +143,9 @@ impl Close {
             setting,
             me,
             own: None,
-            asked_commit: false,
+            asked_commit_ms: None,
             sent_reveal: false,
-            asked_bit_vote: false,
+            asked_bit_vote_ms: None,
             commits: BTreeMap::new(),
             reveals: BTreeMap::new(),
             bit_votes: BTreeMap::new(),
@@ -149,7 +154,8 @@ impl Close {
             view_ends_ms,
             proposals: BTreeMap::new(),
             outcomes: BTreeMap::new(),
-            signed_views: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            refuted_views: BTreeSet::new(),
             own_draft: None,
             delivered: false,
             signatures: BTreeMap::new(),
@@ -185,6 +191,11 @@ impl Close {
     /// A reveal we hold, for peers that lack it.
     pub fn reveal(&self, oracle: OracleId, commit: &Hash32) -> Option<&VerifiedReveal> {
         self.reveals.get(&(oracle, *commit))
+    }
+
+    /// A commit we hold.
+    pub fn commit(&self, oracle: OracleId, digest: &Hash32) -> Option<&SignedCommit> {
+        self.commits.get(&(oracle, *digest)).map(|held| &held.signed)
     }
 
     /// All reveals we hold.
@@ -239,13 +250,7 @@ impl Close {
                 let signed = signed.into_inner();
                 self.bit_votes.entry(signed.vote.oracle).or_insert(signed);
             }
-            Input::Proposal(proposal) => {
-                let proposal = proposal.into_inner();
-                if proposal.view <= MAX_VIEW {
-                    self.add_signature(proposal.view, proposal.leader, proposal.report_digest, proposal.signature);
-                    self.proposals.entry(proposal.view).or_insert(proposal);
-                }
-            }
+            Input::Proposal(proposal) => self.hold_proposal(proposal.into_inner()),
             Input::Signature(signed) => {
                 let signed = signed.into_inner();
                 self.add_signature(signed.view, signed.oracle, signed.digest, signed.signature);
@@ -283,6 +288,57 @@ impl Close {
         }
     }
 
+    /// Takes over a proposal with the commits and bit-votes it carries: an oracle that withheld its commit from us cannot keep us from
+    /// opening a reveal that counts. Such a commit never enters our own bit-vote.
+    fn hold_proposal(&mut self, proposal: Proposal) {
+        if proposal.view > MAX_VIEW || self.proposals.contains_key(&proposal.view) {
+            return;
+        }
+        for signed in &proposal.basis.commits {
+            let key = (signed.commit.oracle, signed.commit.digest(&self.setting.instance));
+            self.commits.entry(key).or_insert(HeldCommit { signed: *signed, in_time: false });
+        }
+        for signed in &proposal.basis.bit_votes {
+            self.bit_votes.entry(signed.vote.oracle).or_insert_with(|| signed.clone());
+        }
+        self.add_signature(proposal.view, proposal.leader, proposal.report_digest, proposal.signature);
+        self.proposals.insert(proposal.view, proposal);
+    }
+
+    /// Whether an input can change anything. What cannot is neither stored nor applied, so that no member fills a disk with valid but
+    /// useless statements.
+    pub fn is_news(&self, input: &Input) -> bool {
+        if self.settled {
+            return false;
+        }
+        match input {
+            Input::Tick | Input::Observed(..) | Input::Parent(_) | Input::Settled => true,
+            Input::Commit(signed) => {
+                let commit = &signed.get().commit;
+                let key = (commit.oracle, commit.digest(&self.setting.instance));
+                !self.commits.contains_key(&key) && self.commits_of(commit.oracle) < 2
+            }
+            Input::Reveal(verified) => !self.reveals.contains_key(&(verified.reveal.oracle, verified.commit_digest)),
+            Input::BitVote(signed) => !self.bit_votes.contains_key(&signed.get().vote.oracle),
+            Input::Proposal(proposal) => {
+                let view = proposal.get().view;
+                view <= MAX_VIEW && !self.proposals.contains_key(&view)
+            }
+            Input::Signature(signed) => {
+                let signed = signed.get();
+                let signs = |((view, _), by): (&(u64, Hash32), &BTreeMap<OracleId, Signature>)| {
+                    *view == signed.view && by.contains_key(&signed.oracle)
+                };
+                signed.view <= MAX_VIEW && !self.signatures.iter().any(signs)
+            }
+            Input::Wish(wish) => {
+                let wish = wish.get();
+                wish.view <= MAX_VIEW && !self.wishes.get(&wish.view).is_some_and(|by| by.contains(&wish.oracle))
+            }
+            Input::Certificate(_) => self.certificate.is_none(),
+        }
+    }
+
     fn commits_of(&self, oracle: OracleId) -> usize {
         self.commits.keys().filter(|(by, _)| *by == oracle).count()
     }
@@ -306,6 +362,7 @@ impl Close {
             self.quorum_since_ms = None;
         }
         self.parent = Some(ledger);
+        self.refuted_views.clear();
         // Views run only while a proposal is possible.
         self.view_ends_ms = self.view_ends_ms.max(now_ms.saturating_add(self.view_length_ms()));
     }
@@ -327,6 +384,7 @@ impl Close {
         if self.certificate.is_none() && self.parent.is_some() {
             self.lead(now_ms, me, effects);
             self.follow(effects);
+            self.sign(now_ms, me, effects);
             self.change_view(now_ms, effects);
         }
         self.certify(now_ms, effects);
@@ -336,11 +394,12 @@ impl Close {
         let Some((own, commit)) = &self.own else { return };
         let deadlines = &self.setting.params.deadlines;
         let commit_deadline = self.after_end(deadlines.commit_ms);
-        if !self.asked_commit && now_ms >= self.setting.end_ms() && now_ms <= commit_deadline {
-            self.asked_commit = true;
+        let committed = self.commits.contains_key(&(me, own.commit_digest));
+        let may_commit = now_ms >= self.setting.end_ms() && now_ms <= commit_deadline;
+        if !committed && may_commit && is_due(self.asked_commit_ms, now_ms) {
+            self.asked_commit_ms = Some(now_ms);
             effects.push(Effect::SignCommit(*commit));
         }
-        let committed = self.commits.contains_key(&(me, own.commit_digest));
         let opens = commit_deadline.saturating_add(self.setting.params.skew_ms.saturating_mul(2));
         if committed && !self.sent_reveal && now_ms >= opens {
             self.sent_reveal = true;
@@ -351,10 +410,10 @@ impl Close {
 
     fn vote(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
         let opens = self.after_end(self.setting.params.deadlines.reveal_ms).saturating_add(self.setting.params.skew_ms);
-        if self.asked_bit_vote || now_ms < opens {
+        if self.bit_votes.contains_key(&me) || now_ms < opens || !is_due(self.asked_bit_vote_ms, now_ms) {
             return;
         }
-        self.asked_bit_vote = true;
+        self.asked_bit_vote_ms = Some(now_ms);
         let held = self.commits.iter().filter(|(key, held)| held.in_time && self.reveals.contains_key(key)).map(|(key, _)| *key).collect();
         effects.push(Effect::SignBitVote(BitVote { epoch: self.setting.epoch, oracle: me, held }));
     }
@@ -383,6 +442,10 @@ impl Close {
             return;
         }
         let counted = counted_commits(&self.setting, self.bit_votes.values());
+        // A commit that counts was withheld from us: nobody could follow our proposal, so another leader's turn comes.
+        if !counted.iter().all(|key| self.commits.contains_key(key)) {
+            return;
+        }
         // Every commit that counts, and every second commit as evidence of equivocation.
         let commits: Vec<SignedCommit> = self
             .commits
@@ -395,23 +458,36 @@ impl Close {
         let digest = outcome.ledger.digest;
         self.outcomes.insert(digest, outcome);
         self.own_draft = Some(Draft { view: self.view, basis, digest });
-        if self.signed_views.insert(self.view) {
-            effects.push(Effect::SignReport { view: self.view, digest });
-        }
+        self.decided.entry(self.view).or_insert((digest, 0));
     }
 
-    /// Signs the current view's proposal if recomputing it gives the same digest.
+    /// Decides to sign the current view's proposal if recomputing it gives the same digest.
     fn follow(&mut self, effects: &mut Vec<Effect>) {
         let view = self.view;
-        if self.signed_views.contains(&view) {
+        if self.decided.contains_key(&view) || self.refuted_views.contains(&view) {
             return;
         }
         let Some(proposal) = self.proposals.get(&view).cloned() else { return };
         let Some(outcome) = self.compute(view, &proposal.basis, effects) else { return };
         if outcome.ledger.digest == proposal.report_digest {
             self.outcomes.insert(proposal.report_digest, outcome);
-            self.signed_views.insert(view);
-            effects.push(Effect::SignReport { view, digest: proposal.report_digest });
+            self.decided.insert(view, (proposal.report_digest, 0));
+        } else {
+            self.refuted_views.insert(view);
+        }
+    }
+
+    /// Asks for our signature under what we decided in the current view: one digest a view, whatever happens later.
+    fn sign(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
+        let view = self.view;
+        let Some((digest, asked_ms)) = self.decided.get_mut(&view) else { return };
+        let signed = self.signatures.get(&(view, *digest)).is_some_and(|by| by.contains_key(&me));
+        if signed || !is_due(Some(*asked_ms).filter(|ms| *ms > 0), now_ms) {
+            return;
+        }
+        *asked_ms = now_ms;
+        if let Some(outcome) = self.outcomes.get(digest) {
+            effects.push(Effect::SignReport { view, outcome: Box::new(outcome.clone()) });
         }
     }
 
@@ -506,6 +582,10 @@ impl Close {
         let report = self.outcomes.get(digest)?.report.clone();
         Certificate::assemble(&self.setting, report, by).ok()
     }
+}
+
+fn is_due(asked_ms: Option<u64>, now_ms: u64) -> bool {
+    asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms.saturating_add(ASK_AGAIN_MS))
 }
 
 #[cfg(test)]

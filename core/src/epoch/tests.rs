@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::bls::{Domain, SecretKey};
+use crate::bls::{Domain, SecretKey, Signature};
 use crate::challenge::schedule::vrf_message;
 use crate::claim::ClaimRoot;
 use crate::ids::{Address, Instance, ProviderId};
 use crate::observation::{Observation, ProviderKeys, SaltedObservation, Seeds, Tally};
 use crate::params::{PPM, Params, TOKEN};
 use crate::report::{CertificateError, Member, ProviderTerms, signing_message};
+use crate::transcript::ScheduledCounts;
 use crate::verdict::Grade;
 
 pub(crate) fn secret(oracle: u64) -> SecretKey {
@@ -56,20 +57,21 @@ pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
 
 pub(crate) fn observed(setting: &Setting, oracle: u64, salt: u8) -> (VerifiedReveal, Commit) {
     let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting.params.slots as usize], secure: true };
+    let vrfs: Vec<Signature> = (0..setting.params.slots)
+        .map(|slot| secret(oracle).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot, &seeds.slots[slot as usize])))
+        .collect();
     let observations: Vec<SaltedObservation> = setting
         .providers
         .iter()
         .map(|terms| {
+            let scheduled = ScheduledCounts::of(&vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
             let mut observation = Observation::empty(setting.epoch, terms.provider, OracleId(oracle));
-            observation.availability_scheduled = 25;
-            observation.availability = Tally { counted: 25, bad: 0 };
-            (observation.latency_scheduled, observation.latency_counted) = (160, 160);
-            (observation.storage_scheduled, observation.storage_valid) = (150, 150);
+            observation.availability_scheduled = scheduled.availability;
+            observation.availability = Tally { counted: scheduled.availability, bad: 0 };
+            (observation.latency_scheduled, observation.latency_counted) = (scheduled.latency, scheduled.latency);
+            (observation.storage_scheduled, observation.storage_valid) = (scheduled.storage_samples, scheduled.storage_samples);
             SaltedObservation { observation, salt: Hash32([salt; 32]) }
         })
-        .collect();
-    let vrfs = (0..setting.params.slots)
-        .map(|slot| secret(oracle).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot, &seeds.slots[slot as usize])))
         .collect();
     let reveal = Reveal { epoch: setting.epoch, oracle: OracleId(oracle), seeds, observations, vrfs, facts: vec![] };
     let commit = Commit {
@@ -147,7 +149,8 @@ impl Net {
                 let signature = key.sign(Domain::BitVote, &vote.digest(&setting.instance));
                 Message::BitVote(SignedBitVote { vote, signature })
             }
-            Effect::SignReport { view, digest } => {
+            Effect::SignReport { view, outcome } => {
+                let digest = outcome.ledger.digest;
                 self.signed.entry((by, view)).or_default().insert(digest);
                 let signature = key.sign(Domain::Report, &signing_message(&setting.instance, setting.epoch, view, &digest));
                 Message::Signature(ReportSignature { epoch: setting.epoch, view, oracle: by, digest, signature })
@@ -439,4 +442,64 @@ fn replaying_the_inputs_gives_the_same_state() {
     let mut again = Net::new(4, perfect());
     again.run_until(7_000);
     assert_eq!(again.check().unwrap().1, first);
+}
+
+// Defence: `hold_proposal` takes over the commits a proposal carries. Without it an oracle that shows its commit to two of three honest
+// nodes stops every epoch: the third can neither follow nor lead.
+#[test]
+fn a_commit_withheld_from_one_node_does_not_stop_the_report() {
+    let (liar, victim) = (OracleId(4), OracleId(1));
+    let mut net = Net::new(
+        4,
+        Box::new(move |_, from, to, message| {
+            let withheld = from == liar && to == victim && matches!(message, Message::Commit(_) | Message::Reveal(_));
+            let unsigned = from == liar && matches!(message, Message::Signature(_) | Message::Proposal(_));
+            !withheld && !unsigned
+        }),
+    );
+    net.run_until(60_000);
+    let (certificate, outcome) = net.check().expect("certified by the three honest");
+    assert_eq!(certificate.signer_bits().count(), 3);
+    assert!(outcome.paid_oracles.contains(&liar), "its reveal was timely for more than a third");
+}
+
+// Defence: `is_news`. Without it one member fills every disk with valid statements that change nothing.
+#[test]
+fn useless_statements_are_no_news() {
+    let setting = setting(4, 3);
+    let mut node = Close::new(setting.clone(), Some(OracleId(1)));
+    let commits: Vec<_> = (0..3).map(|salt| signed_commit(&setting, 4, observed(&setting, 4, 90 + salt).1)).collect();
+    for commit in &commits[..2] {
+        assert!(node.is_news(&Input::Commit(commit.clone())));
+        node.step(setting.end_ms(), Input::Commit(commit.clone()));
+        assert!(!node.is_news(&Input::Commit(commit.clone())), "known");
+    }
+    assert!(!node.is_news(&Input::Commit(commits[2].clone())), "two prove the equivocation, a third proves nothing");
+    let wish = |view| {
+        let signature = secret(4).sign(Domain::ViewWish, &wish_message(&setting.instance, 0, view, OracleId(4)));
+        Input::Wish(verify_wish(&setting, Wish { epoch: 0, view, oracle: OracleId(4), signature }).unwrap())
+    };
+    assert!(node.is_news(&wish(1)));
+    assert!(!node.is_news(&wish(u64::MAX)), "views beyond the cap are never entered");
+    let sign = |digest: Hash32| {
+        let signature = secret(4).sign(Domain::Report, &signing_message(&setting.instance, 0, 0, &digest));
+        Input::Signature(verify_signature(&setting, ReportSignature { epoch: 0, view: 0, oracle: OracleId(4), digest, signature }).unwrap())
+    };
+    node.step(setting.end_ms(), sign(Hash32([1; 32])));
+    assert!(!node.is_news(&sign(Hash32([2; 32]))), "one signature a view counts");
+}
+
+// Defence: a signature that did not come is asked for again. Without it one busy disk silences a node for the epoch.
+#[test]
+fn a_signature_that_failed_is_asked_for_again() {
+    let setting = setting(4, 3);
+    let mut node = Close::new(setting.clone(), Some(OracleId(1)));
+    let (reveal, commit) = observed(&setting, 1, 1);
+    let asks = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::SignCommit(_)));
+    let end = setting.end_ms();
+    assert!(asks(&node.step(end, Input::Observed(Box::new(reveal), commit))));
+    assert!(!asks(&node.step(end + 50, Input::Tick)), "not at every tick");
+    assert!(asks(&node.step(end + 1_000, Input::Tick)));
+    node.step(end + 1_100, Input::Commit(signed_commit(&setting, 1, commit)));
+    assert!(!asks(&node.step(end + 1_999, Input::Tick)), "it came");
 }

@@ -15,19 +15,50 @@ fn seen(oracle: u64, latency: (u64, u64, u64), availability: (u64, u64)) -> (Ora
 fn judge(panel: &[(OracleId, Observation)], absent: &[u64], facts: &[ProvenFact], secure: bool, previous: u64) -> Verdict {
     let params = Params::devnet();
     let class = params.class(100).unwrap();
-    let mut members: Vec<(OracleId, Option<&Observation>)> = panel.iter().map(|(id, o)| (*id, Some(o))).collect();
-    members.extend(absent.iter().map(|id| (OracleId(*id), None)));
+    let mut seats: Vec<PanelSeat<'_>> = panel.iter().map(|(id, o)| seat(*id, 1, Some(o))).collect();
+    seats.extend(absent.iter().map(|id| seat(OracleId(*id), 1, None)));
     let case = Case {
         epoch: 0,
         provider: ProviderId(1),
         class,
         stake: 1_000 * TOKEN,
-        panel: &members,
+        panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts,
         secure,
         previous_multiplier_ppm: previous,
     };
     Verdict::judge(&case, &params)
+}
+
+fn seat(oracle: OracleId, weight: u16, seen: Option<&Observation>) -> PanelSeat<'_> {
+    PanelSeat { oracle, weight, seen }
+}
+
+/// Judges a panel that is the whole set; `None` is a member that did not report.
+fn judge_whole_set(members: &[(u16, Option<Observation>)]) -> Verdict {
+    let params = Params::devnet();
+    let seats: Vec<PanelSeat<'_>> = (1..).zip(members).map(|(id, (weight, seen))| seat(OracleId(id), *weight, seen.as_ref())).collect();
+    let total_weight = members.iter().map(|(weight, _)| u64::from(*weight)).sum();
+    let case = Case {
+        epoch: 0,
+        provider: ProviderId(1),
+        class: params.class(100).unwrap(),
+        stake: 1_000 * TOKEN,
+        panel: Panel { seats: &seats, kind: PanelKind::WholeSet { total_weight } },
+        facts: &[],
+        secure: true,
+        previous_multiplier_ppm: PPM,
+    };
+    Verdict::judge(&case, &params)
+}
+
+/// A dead provider as seen by an honest oracle, a perfect one, and nothing at all.
+fn dead(oracle: u64) -> Option<Observation> {
+    Some(seen(oracle, (160, 160, 160), (25, 25)).1)
+}
+
+fn perfect(oracle: u64) -> Option<Observation> {
+    Some(seen(oracle, (160, 0, 0), (25, 0)).1)
 }
 
 fn grade(verdict: &Verdict, dimension: Dimension) -> Grade {
@@ -63,6 +94,111 @@ fn one_liar_of_four_neither_condemns_nor_saves() {
     let mut panel: Vec<_> = (1..=4).map(|id| seen(id, (160, 160, 160), (25, 0))).collect();
     panel[0] = seen(1, (160, 0, 0), (25, 0));
     assert_eq!(judge(&panel, &[], &[], true, PPM).outcome, Grade::Fail);
+}
+
+// Defence: `PanelKind::WholeSet` in `Panel::votes` and `exceeds_liars`. With one vote a seat, two liars of a tenth each are rank f+1.
+#[test]
+fn two_light_liars_of_a_whole_set_neither_save_nor_condemn() {
+    let ratios = [Dimension::Availability, Dimension::LatencyP50, Dimension::LatencyP95];
+    let saved = judge_whole_set(&[(70, dead(1)), (10, dead(2)), (10, perfect(3)), (10, perfect(4))]);
+    let condemned = judge_whole_set(&[(70, perfect(1)), (10, perfect(2)), (10, dead(3)), (10, dead(4))]);
+    // The second honest one is away: with one vote a seat, rank f+1 of three is a liar's.
+    let condemned_by_more = judge_whole_set(&[(70, perfect(1)), (10, None), (10, dead(3)), (10, dead(4))]);
+    for dimension in ratios {
+        assert_eq!(grade(&saved, dimension), Grade::Fail);
+        assert_eq!(grade(&condemned, dimension), Grade::Pass);
+        assert_eq!(grade(&condemned_by_more, dimension), Grade::Pass);
+    }
+    assert_eq!((saved.multiplier_ppm, condemned.multiplier_ppm, condemned_by_more.multiplier_ppm), (0, PPM, PPM));
+}
+
+// Defence: as above, and the weighted median. The ids of the light ones do not matter.
+#[test]
+fn a_heavy_honest_oracle_holds_against_all_light_ones() {
+    let verdict = judge_whole_set(&[(10, perfect(1)), (10, perfect(2)), (10, perfect(3)), (70, dead(4))]);
+    assert_eq!(grade(&verdict, Dimension::Availability), Grade::Fail);
+    let verdict = judge_whole_set(&[(10, dead(1)), (10, dead(2)), (10, dead(3)), (70, perfect(4))]);
+    assert_eq!(verdict.outcome, Grade::Pass);
+    assert_eq!((verdict.dimensions[0].bad, verdict.dimensions[0].median_bad), (0, 0));
+    assert_eq!(verdict.p50_us, 4_000, "the heavy one's");
+}
+
+// Defence: `Panel::is_enough` by weight. By seats, three light ones with 30 of 100 are 2f+1 and judge without the heavy one.
+#[test]
+fn two_thirds_of_the_sets_weight_exactly_is_inconclusive() {
+    let verdict = judge_whole_set(&[(70, None), (10, dead(2)), (10, dead(3)), (10, dead(4))]);
+    assert_eq!(grade(&verdict, Dimension::Availability), Grade::Inconclusive);
+    assert_eq!(verdict.multiplier_ppm, PPM);
+    let exactly = judge_whole_set(&[(30, dead(1)), (30, dead(2)), (10, None), (20, None)]);
+    assert_eq!(grade(&exactly, Dimension::Availability), Grade::Inconclusive);
+    let more = judge_whole_set(&[(30, dead(1)), (31, dead(2)), (10, None), (20, None)]);
+    assert_eq!(grade(&more, Dimension::Availability), Grade::Fail);
+}
+
+// Defence: the strict comparisons of `exceeds_liars` and `is_enough`, and the lower median.
+#[test]
+fn equal_weights_rank_as_seats_do() {
+    for size in [4u64, 7] {
+        for absent in 0..=size {
+            let observations: Vec<_> = (1..=size).map(|id| seen(id, (160, 7 * id % 160, id), (25, id * 5 % 7))).collect();
+            let (there, away) = observations.split_at((size - absent) as usize);
+            let by_seat = judge(there, &away.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), &[], true, PPM);
+            for weight in [1, 100, u16::MAX] {
+                let members: Vec<_> =
+                    observations.iter().map(|(id, o)| (weight, Some(o.clone()).filter(|_| id.0 <= size - absent))).collect();
+                assert_eq!(judge_whole_set(&members), by_seat, "{absent} of {size} absent, weight {weight}");
+            }
+        }
+    }
+}
+
+// Defence: `Outcome::compute` names the kind of panel. With `PanelKind::Drawn` for everybody the first verdict is a pass.
+#[test]
+fn a_report_weighs_a_whole_set_and_counts_a_drawn_panel() {
+    use crate::epoch::tests::{observed, setting};
+    use crate::report::{Inputs, Ledger, Outcome};
+    let mut setting = setting(4, 1);
+    for (member, weight) in setting.members.iter_mut().zip([70, 10, 10, 10]) {
+        member.weight = weight;
+    }
+    let reveals = (1..=5)
+        .map(|id| {
+            let mut verified = observed(&setting, id, 1).0;
+            let seen = &mut verified.reveal.observations[0].observation;
+            seen.availability.bad = if id <= 2 { seen.availability.counted } else { 0 };
+            (OracleId(id), verified)
+        })
+        .collect();
+    let availability = |setting: &crate::report::Setting| {
+        let inputs = Inputs { setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals };
+        grade(&Outcome::compute(&inputs).verdicts[0], Dimension::Availability)
+    };
+    assert_eq!(availability(&setting), Grade::Fail);
+    // Of two members of one operator only one enters a panel: four seats, not the whole set.
+    let mut fifth = setting.members[3];
+    fifth.oracle = OracleId(5);
+    setting.members.push(fifth);
+    assert_eq!(availability(&setting), Grade::Pass);
+}
+
+// Defence: equal ratios rank the larger count first. By id alone, a liar's thin 0/24 stands for all and hides how many were counted.
+#[test]
+fn of_equal_ratios_the_larger_count_ranks_first() {
+    let thin = |id| {
+        let mut thin = seen(id, (160, 0, 0), (25, 0));
+        thin.1.availability.counted = 24;
+        thin
+    };
+    let panel = [thin(1), thin(2), seen(3, (160, 0, 0), (25, 0)), seen(4, (160, 0, 0), (25, 0))];
+    let verdict = judge(&panel, &[], &[], true, PPM);
+    assert_eq!((verdict.dimensions[0].bad, verdict.dimensions[0].counted, verdict.dimensions[0].median_counted), (0, 25, 25));
+    let order = |bad: u64, counted: u64, id: u64, than: (u64, u64, u64)| {
+        let report = |(bad, counted, id)| Report { oracle: OracleId(id), bad, counted };
+        report((bad, counted, id)).order(&report(than))
+    };
+    assert_eq!(order(2, 20, 9, (1, 10, 1)), Ordering::Less);
+    assert_eq!(order(2, 20, 1, (2, 20, 2)), Ordering::Less, "then by id");
+    assert_eq!(order(3, 20, 1, (1, 10, 2)), Ordering::Greater, "never over the ratio");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! What is queued here is lost in a crash; the driver queues it again from its log.
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::Reveal;
-use assay_core::report::{Certificate, Outcome};
+use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::convert::wire_bytes;
 use assay_proto::oracle::v1 as wire;
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
@@ -26,7 +28,7 @@ use super::{DeliverOutcome, Inbox, MAX_TRANSPORT_BYTES};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A call with a small message; a second more for every MiB.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-const FETCH_TIMEOUT: Duration = Duration::from_secs(18);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// A missing reveal is asked for as long as an epoch may close, ever more rarely.
@@ -153,22 +155,17 @@ impl Outgoing {
         });
     }
 
-    /// A certified report from the first peer that has one. Nothing in it is verified: a peer that lies hides the others, so prefer
-    /// [`Outgoing::fetch_report_where`].
-    pub async fn fetch_report(&self, peers: Vec<(OracleId, String)>, epoch: u64) -> Option<(Certificate, Outcome)> {
-        self.fetch_report_where(peers, epoch, |_, _| true).await
-    }
-
-    /// The first peer's certified report that `stands`. Each peer is asked once, in order.
-    pub async fn fetch_report_where(
+    /// The first peer's report with this digest for which `stands` holds. Each peer is asked once, in order; one that lies is passed over.
+    pub async fn fetch_report(
         &self,
         peers: Vec<(OracleId, String)>,
         epoch: u64,
-        stands: impl Fn(&Certificate, &Outcome) -> bool,
-    ) -> Option<(Certificate, Outcome)> {
+        digest: StoredDigest,
+        stands: impl Fn(Option<&Certificate>, &Outcome) -> bool,
+    ) -> Option<(Option<Certificate>, Outcome)> {
         for peer in self.shared.others(peers) {
-            match peer.report(epoch).await {
-                Some((certificate, outcome)) if stands(&certificate, &outcome) => return Some((certificate, outcome)),
+            match peer.report(epoch, digest).await {
+                Some((certificate, outcome)) if stands(certificate.as_ref(), &outcome) => return Some((certificate, outcome)),
                 Some(_) => warn!(epoch, peer = %peer.oracle, "a peer gave a report that does not stand"),
                 None => {}
             }
@@ -326,25 +323,28 @@ impl Peer {
         }
     }
 
-    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)> {
+    async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {
         let mut client = self.client()?;
-        let call = client.fetch_report(wire::FetchReportRequest { epoch });
+        let call = client.fetch_report(wire::FetchReportRequest { epoch, stored_digest: digest.0.0.to_vec().into() });
         let reply = tokio::time::timeout(FETCH_TIMEOUT, call).await.ok()?.ok()?.into_inner();
-        let certificate = Certificate::try_from(reply.certificate?).ok()?;
+        let certificate = reply.certificate.map(Certificate::try_from).transpose().ok()?;
         let outcome: Outcome = serde_json::from_slice(&reply.outcome_json).ok()?;
-        let about_it = certificate.report.epoch == epoch && certificate.report == outcome.report;
-        about_it.then_some((certificate, outcome))
+        let same = certificate.as_ref().is_none_or(|certificate| certificate.report == outcome.report);
+        (same && outcome.report.epoch == epoch && digest.is_of(&outcome.report.digest())).then_some((certificate, outcome))
     }
 }
 
 async fn fetch_until_taken(peers: &[Arc<Peer>], epoch: u64, oracle: OracleId, commit_digest: Hash32, inbox: &dyn Inbox) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        for peer in peers {
-            let Some(reveal) = peer.reveal(epoch, oracle, commit_digest).await else { continue };
+        // All at once: one that stalls must not stand before one that has it.
+        let mut asked: FuturesUnordered<_> =
+            peers.iter().map(async |peer| (peer.oracle, peer.reveal(epoch, oracle, commit_digest).await)).collect();
+        while let Some((peer, reveal)) = asked.next().await {
+            let Some(reveal) = reveal else { continue };
             match inbox.deliver(Message::Reveal(Box::new(reveal))).await {
                 DeliverOutcome::Accepted | DeliverOutcome::Known => return,
-                outcome => warn!(epoch, %oracle, peer = %peer.oracle, ?outcome, "a fetched reveal was not taken"),
+                outcome => warn!(epoch, %oracle, %peer, ?outcome, "a fetched reveal was not taken"),
             }
         }
         tokio::time::sleep(jittered(backoff)).await;

@@ -9,7 +9,7 @@ use assay_core::epoch::MessageError;
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::Reveal;
-use assay_core::report::{Certificate, Outcome};
+use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::oracle::v1 as wire;
 use async_trait::async_trait;
 
@@ -165,8 +165,8 @@ pub trait Inbox: Send + Sync + 'static {
     async fn deliver(&self, message: Message) -> DeliverOutcome;
     /// A reveal that may be shown already.
     async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal>;
-    /// A certified report.
-    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)>;
+    /// A report that we signed or hold certified, by the digest that the contract keeps.
+    async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)>;
 }
 
 #[cfg(test)]

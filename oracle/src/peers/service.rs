@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
+use assay_core::report::StoredDigest;
 use assay_proto::convert::{ConvertError, hash};
 use assay_proto::oracle::v1 as wire;
 use assay_proto::oracle::v1::committee_server::{Committee, CommitteeServer};
@@ -89,15 +90,16 @@ impl<I: Inbox> Committee for CommitteeService<I> {
     }
 
     async fn fetch_report(&self, request: Request<wire::FetchReportRequest>) -> Result<Response<wire::FetchReportReply>, Status> {
-        let epoch = request.into_inner().epoch;
+        let wire::FetchReportRequest { epoch, stored_digest } = request.into_inner();
+        let digest = Hash32::from_slice(&stored_digest).ok_or_else(|| Status::invalid_argument("stored_digest: expected 32 bytes"))?;
         self.limited(async {
-            let found = self.inbox.report(epoch).await;
-            let (certificate, outcome) = found.ok_or_else(|| Status::not_found(format!("no certified report of epoch {epoch} is here")))?;
+            let found = self.inbox.report(epoch, StoredDigest(digest)).await;
+            let (certificate, outcome) = found.ok_or_else(|| Status::not_found(format!("no such report of epoch {epoch} is here")))?;
             let outcome_json = serde_json::to_vec(&outcome).map_err(|_| Status::internal("the outcome has no JSON form"))?;
             if outcome_json.len() > MAX_MESSAGE_BYTES {
                 return Err(Status::internal("the outcome is larger than a reply may be"));
             }
-            Ok(wire::FetchReportReply { certificate: Some((&certificate).into()), outcome_json: outcome_json.into() })
+            Ok(wire::FetchReportReply { certificate: certificate.as_ref().map(Into::into), outcome_json: outcome_json.into() })
         })
         .await
     }

@@ -10,6 +10,7 @@ use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::epoch::Wish;
 use assay_core::observation::Seeds;
 use assay_core::report::Ledger;
+use assay_core::report::StoredDigest;
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
 use assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
 use bytes::Bytes;
@@ -52,8 +53,9 @@ impl Inbox for Recorder {
         self.reveal.clone().filter(|reveal| reveal.epoch == epoch && reveal.oracle == oracle)
     }
 
-    async fn report(&self, epoch: u64) -> Option<(Certificate, Outcome)> {
-        self.report.clone().filter(|(certificate, _)| certificate.report.epoch == epoch)
+    async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {
+        let found = self.report.clone().filter(|(_, outcome)| outcome.report.epoch == epoch && digest.is_of(&outcome.report.digest()));
+        found.map(|(certificate, outcome)| (Some(certificate), outcome))
     }
 }
 
@@ -253,9 +255,13 @@ async fn a_report_is_taken_from_the_first_peer_whose_report_stands() {
     four.report = Some(report());
     let peers = vec![(OracleId(2), up(two, &stop)), (OracleId(3), up(three, &stop)), (OracleId(4), up(four, &stop))];
     let outgoing = outgoing(&stop);
-    assert_eq!(outgoing.fetch_report(peers.clone(), 5).await, Some(wrong));
-    assert_eq!(outgoing.fetch_report_where(peers.clone(), 5, |c, _| c.signers == [1; 32]).await, Some(report()));
-    assert_eq!(outgoing.fetch_report(peers, 6).await, None);
+    let digest = StoredDigest::of(&report().1.report.digest());
+    let (anything, right) =
+        (|_: Option<&Certificate>, _: &Outcome| true, |c: Option<&Certificate>, _: &Outcome| c.is_some_and(|c| c.signers == [1; 32]));
+    assert_eq!(outgoing.fetch_report(peers.clone(), 5, digest, anything).await, Some((Some(wrong.0), wrong.1)));
+    assert_eq!(outgoing.fetch_report(peers.clone(), 5, digest, right).await, Some((Some(report().0), report().1)));
+    assert_eq!(outgoing.fetch_report(peers.clone(), 5, StoredDigest(Hash32([9; 32])), anything).await, None);
+    assert_eq!(outgoing.fetch_report(peers, 6, digest, anything).await, None);
 }
 
 async fn raw(envelope: Bytes) -> Result<wire::DeliverReply, Code> {

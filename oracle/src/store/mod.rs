@@ -4,7 +4,7 @@ mod sqlite;
 
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
-use assay_core::report::Outcome;
+use assay_core::report::{Outcome, StoredDigest};
 use async_trait::async_trait;
 
 pub use sqlite::SqliteStore;
@@ -99,6 +99,10 @@ pub trait Store: Send + Sync {
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
     /// All bundles of an epoch about one provider, by slot.
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
+    /// Keeps a report that is about to be signed; keeping it twice changes nothing.
+    async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError>;
+    /// A report that was signed here or certified, by the digest that the contract keeps.
+    async fn reported(&self, epoch: u64, digest: &StoredDigest) -> Result<Option<Outcome>, StoreError>;
     /// Stores a certified epoch; the latest certificate of an epoch stays.
     async fn put_outcome(&self, epoch: u64, certified: &CertifiedEpoch) -> Result<(), StoreError>;
     /// A certified epoch.

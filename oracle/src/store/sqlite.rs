@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
+use assay_core::report::{Outcome, StoredDigest};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, query};
@@ -127,6 +128,30 @@ impl Store for SqliteStore {
             .await
             .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| self.bundle(row)).collect()
+    }
+
+    async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError> {
+        let text = serde_json::to_string(outcome).map_err(|_| self.malformed("outcome"))?;
+        query("INSERT INTO candidates (digest, epoch, outcome) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING")
+            .bind(outcome.ledger.digest.as_bytes().as_slice())
+            .bind(signed(outcome.report.epoch))
+            .bind(text)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    async fn reported(&self, epoch: u64, digest: &StoredDigest) -> Result<Option<Outcome>, StoreError> {
+        let rows = query(
+            "SELECT digest, outcome FROM candidates WHERE epoch = ?1 UNION ALL SELECT digest, outcome FROM outcomes WHERE epoch = ?1",
+        )
+        .bind(signed(epoch))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        let found = rows.iter().find(|row| Hash32::from_slice(row.get(0)).is_some_and(|full| digest.is_of(&full)));
+        found.map(|row| serde_json::from_str(row.get(1)).map_err(|_| self.malformed("outcome"))).transpose()
     }
 
     async fn put_outcome(&self, epoch: u64, certified: &CertifiedEpoch) -> Result<(), StoreError> {

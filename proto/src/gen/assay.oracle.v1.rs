@@ -32,13 +32,17 @@ pub struct FetchRevealReply {
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub reveal: ::core::option::Option<::prost::bytes::Bytes>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchReportRequest {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
+    /// Digest of the report as the contract keeps it: 32 bytes, the last four zero.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub stored_digest: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchReportReply {
+    /// Absent when the node signed the report and never saw its certificate.
     #[prost(message, optional, tag = "1")]
     pub certificate: ::core::option::Option<Certificate>,
     /// The outcome in the node's JSON form, at most 16 MiB.

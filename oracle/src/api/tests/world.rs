@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use assay_core::bls::{Domain, SecretKey};
+use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::challenge::schedule::vrf_message;
 use assay_core::challenge::{Challenge, Kind};
 use assay_core::claim::{Claim, ClaimProof, ClaimRoot};
@@ -18,6 +18,7 @@ use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
+use assay_core::transcript::ScheduledCounts;
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -106,13 +107,15 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
     }
 }
 
-fn observation(setting: &Setting, oracle: OracleId, provider: ProviderId, facts: &[Fact]) -> Observation {
-    let mut seen = Observation::empty(setting.epoch, provider, oracle);
-    (seen.availability_scheduled, seen.availability) = (25, Tally { counted: 25, bad: 0 });
-    (seen.latency_scheduled, seen.latency_counted, seen.p50_us, seen.p95_us) = (160, 160, 900 + oracle.0, 2_000);
-    (seen.storage_scheduled, seen.storage_valid) = (150, 150);
-    if facts.iter().any(|fact| fact.challenge.provider == provider) {
-        (seen.storage_valid, seen.storage_missing) = (149, 1);
+fn observation(setting: &Setting, oracle: OracleId, terms: &ProviderTerms, vrfs: &[Signature], facts: &[Fact]) -> Observation {
+    let scheduled = ScheduledCounts::of(vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
+    let mut seen = Observation::empty(setting.epoch, terms.provider, oracle);
+    (seen.availability_scheduled, seen.availability) = (scheduled.availability, Tally { counted: scheduled.availability, bad: 0 });
+    (seen.latency_scheduled, seen.latency_counted) = (scheduled.latency, scheduled.latency);
+    (seen.p50_us, seen.p95_us) = (900 + oracle.0, 2_000);
+    (seen.storage_scheduled, seen.storage_valid) = (scheduled.storage_samples, scheduled.storage_samples);
+    if facts.iter().any(|fact| fact.challenge.provider == terms.provider) {
+        (seen.storage_valid, seen.storage_missing) = (scheduled.storage_samples - 1, 1);
         seen.facts_root = facts_root(&facts.iter().map(Fact::digest).collect::<Vec<_>>());
     }
     seen
@@ -121,17 +124,18 @@ fn observation(setting: &Setting, oracle: OracleId, provider: ProviderId, facts:
 pub(super) fn revealed(setting: &Setting, oracle: OracleId) -> (SignedCommit, VerifiedReveal) {
     let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting.params.slots as usize], secure: true };
     let facts = if oracle == OracleId(20) { vec![fact(setting, oracle)] } else { vec![] };
-    let salted = |terms: &ProviderTerms| SaltedObservation {
-        observation: observation(setting, oracle, terms.provider, &facts),
-        salt: Hash32([0xe0 + oracle.0 as u8 / 10; 32]),
-    };
     let vrf =
         |slot: usize| secret(oracle.0).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot as u32, &seeds.slots[slot]));
+    let vrfs: Vec<Signature> = (0..seeds.slots.len()).map(vrf).collect();
+    let salted = |terms: &ProviderTerms| SaltedObservation {
+        observation: observation(setting, oracle, terms, &vrfs, &facts),
+        salt: Hash32([0xe0 + oracle.0 as u8 / 10; 32]),
+    };
     let reveal = Reveal {
         epoch: setting.epoch,
         oracle,
         observations: setting.providers.iter().map(salted).collect(),
-        vrfs: (0..seeds.slots.len()).map(vrf).collect(),
+        vrfs: vrfs.clone(),
         facts: facts.clone(),
         seeds,
     };

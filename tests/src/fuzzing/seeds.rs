@@ -1,0 +1,427 @@
+//! What honest parties send, small: where mutations begin.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use assay_challenger::convert::encode_bundle;
+use assay_core::beacon::{self, ChainInfo};
+use assay_core::bls::{Domain, SecretKey};
+use assay_core::challenge::schedule::{PairSecret, vrf_message};
+use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind, answer_signing_digest, block_mac, echo, seal_digest};
+use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
+use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Address, Instance, OracleId, ProviderId};
+use assay_core::observation::{
+    Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, facts_root,
+};
+use assay_core::params::{Params, TOKEN};
+use assay_core::replica::{BLOCK_BYTES, Header, blocks_for};
+use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
+use assay_core::secp;
+use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
+use assay_core::transcript::{self, Attempt, SlotSeal, Transcript};
+use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate, encode_reveal};
+use assay_proto::provider::v1 as wire;
+use prost::Message as _;
+
+/// Opens the keystores of [`keystores`].
+pub const PASSWORD: &str = "assay fuzz";
+
+const PROVIDER: ProviderId = ProviderId(9);
+const ORACLES: u64 = 4;
+const SLOT: u32 = 2;
+const OBJECT_BYTES: u64 = 200_000;
+
+/// One epoch of four oracles and one provider that lost a chunk.
+struct Fixture {
+    setting: Setting,
+    data: Vec<u8>,
+    nodes: Vec<Node>,
+    claims: ClaimSet,
+    beacon_key: SecretKey,
+    beacon: ChainInfo,
+}
+
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(Fixture::new)
+}
+
+/// The replica that is claimed.
+pub fn data() -> &'static [u8] {
+    &fixture().data
+}
+
+/// The provider's claim set.
+pub fn claims() -> &'static ClaimSet {
+    &fixture().claims
+}
+
+/// The committee.
+pub fn setting() -> &'static Setting {
+    &fixture().setting
+}
+
+/// The beacon's chain.
+pub fn beacon() -> &'static ChainInfo {
+    &fixture().beacon
+}
+
+/// The beacon's key.
+pub fn beacon_key() -> &'static SecretKey {
+    &fixture().beacon_key
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let mut data = vec![0; usize::try_from(blocks_for(OBJECT_BYTES)).unwrap() * BLOCK_BYTES];
+        blake3::Hasher::new().update(b"fuzz").finalize_xof().fill(&mut data);
+        let (mut builder, mut nodes) = (OutboardBuilder::new(data.len() as u64), vec![]);
+        builder.update(&data, &mut nodes).unwrap();
+        let claims = ClaimSet::new(vec![claim(builder.finish().unwrap())]).unwrap();
+        let beacon_key = key(77);
+        let beacon = ChainInfo { public_key: beacon_key.public_key(), genesis_s: 1_000, period_s: 3 };
+        Self { setting: committee(claims.root()), data, nodes, claims, beacon_key, beacon }
+    }
+
+    fn slice(&self, chunk: u64) -> Slice {
+        let total = self.data.len() as u64;
+        let (start, length) = slice::group_range(total, chunk);
+        let group = &self.data[start as usize..(start + length) as usize];
+        let node = |position| self.nodes.iter().find(|node| node.position == position).map(|node| node.pair);
+        slice::prove(&blake3::hash(&self.data).into(), total, chunk, group, node).unwrap()
+    }
+}
+
+fn claim(root: Hash32) -> Claim {
+    Claim {
+        object_id: Hash32([3; 32]),
+        replica_index: 0,
+        root,
+        object_length: OBJECT_BYTES,
+        blocks: blocks_for(OBJECT_BYTES),
+        tag_key_id: Hash32::ZERO,
+        owner: Address([4; 20]),
+    }
+}
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::key_gen(&[seed; 32]).unwrap()
+}
+
+fn oracle_key(oracle: OracleId) -> SecretKey {
+    key(oracle.0 as u8)
+}
+
+fn receipt_key() -> secp::SecretKey {
+    secp::SecretKey::from_bytes(&[5; 32]).unwrap()
+}
+
+fn committee(claims: ClaimRoot) -> Setting {
+    let member = |id: u64| Member {
+        oracle: OracleId(id),
+        weight: 100,
+        key: oracle_key(OracleId(id)).public_key(),
+        operator: Address([id as u8; 20]),
+        recipient: Address([100 + id as u8; 20]),
+        network_group: id,
+    };
+    let keys = ProviderKeys { receipt_key: receipt_key().address(), class_id: 100, claims };
+    Setting {
+        instance: Instance { chain_id: 31_337, settlement: Address([7; 20]) },
+        epoch: 4,
+        genesis_s: 1_000,
+        params: Params::devnet(),
+        token: Address([8; 20]),
+        epoch_budget: 10_000 * TOKEN,
+        set_epoch: 1,
+        members: (1..=ORACLES).map(member).collect(),
+        providers: vec![ProviderTerms { provider: PROVIDER, class_id: 100, keys, stake: 1_000 * TOKEN, recipient: Address([200; 20]) }],
+        ref_block: 5,
+        ref_block_hash: Hash32([2; 32]),
+        drand_round: 9,
+    }
+}
+
+// ---- measuring ----
+
+fn slot_seeds() -> Seeds {
+    Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting().params.slots as usize], secure: true }
+}
+
+fn vrf(oracle: OracleId, slot: u32) -> assay_core::bls::Signature {
+    let seed = Hash32([4; 32]);
+    oracle_key(oracle).sign(Domain::Vrf, &vrf_message(&setting().instance, setting().epoch, slot, &seed))
+}
+
+/// A scheduled challenge of that kind.
+pub fn challenge(kind: Kind) -> Challenge {
+    asked(OracleId(1), kind)
+}
+
+fn asked(oracle: OracleId, kind: Kind) -> Challenge {
+    let pair = PairSecret::new(&vrf(oracle, SLOT), PROVIDER);
+    let probe = pair.schedule(&setting().params).into_iter().find(|probe| probe.kind == kind).unwrap();
+    Challenge {
+        instance: setting().instance,
+        epoch: setting().epoch,
+        slot: SLOT,
+        oracle,
+        provider: PROVIDER,
+        kind,
+        index: probe.index,
+        class_id: 100,
+        claim_root: claims().root().hash,
+        claim_blocks: claims().root().blocks,
+        child: pair.child(probe.index),
+    }
+}
+
+/// The honest answer, but for one storage sample that is wrong and one that is stated missing.
+fn answer(challenge: &Challenge) -> Answer {
+    let slices = challenge.samples().into_iter().map(|sample| fixture().slice(sample.block * 124 + u64::from(sample.chunk)));
+    match challenge.kind {
+        Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(challenge)),
+        Kind::LatencyBlock => Answer::Block(slices.last().map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice })),
+        Kind::Storage => {
+            let mut slices: Vec<_> = slices.map(Some).collect();
+            slices[4].as_mut().unwrap().chunk[9] ^= 1;
+            slices[6] = None;
+            Answer::Storage(slices)
+        }
+    }
+}
+
+fn signed(challenge: &Challenge, answer: &Answer) -> Option<secp::Signature65> {
+    (challenge.kind == Kind::Storage).then(|| receipt_key().sign(&answer_signing_digest(challenge, &answer.digest())).unwrap())
+}
+
+fn transcript_of(challenge: Challenge) -> Transcript {
+    let answer = answer(&challenge);
+    let signature = signed(&challenge, &answer);
+    let outcome = transcript::judge(&challenge, &answer, signature.as_ref(), &receipt_key().address(), Some(claims()));
+    let attempts = match challenge.kind {
+        Kind::Availability => vec![Attempt { offset_us: 0, rtt_us: Some(900) }],
+        _ => vec![],
+    };
+    Transcript { challenge, scheduled_at_us: 10, slip_us: 1, rtt_us: Some(900), attempts, outcome, answer: Some(answer), signature }
+}
+
+fn observed(oracle: OracleId) -> (VerifiedReveal, Commit) {
+    let setting = setting();
+    let facts = transcript::facts_of(&[transcript_of(asked(oracle, Kind::Storage))], claims(), 4);
+    let mut observation = Observation::empty(setting.epoch, PROVIDER, oracle);
+    (observation.latency_scheduled, observation.latency_counted, observation.over_t50) = (160, 160, 3);
+    (observation.storage_scheduled, observation.storage_valid) = (30, 28);
+    (observation.storage_invalid, observation.storage_missing) = (1, 1);
+    observation.facts_root = facts_root(&facts.iter().map(|fact| fact.digest()).collect::<Vec<_>>());
+    let reveal = Reveal {
+        epoch: setting.epoch,
+        oracle,
+        seeds: slot_seeds(),
+        observations: vec![SaltedObservation { observation, salt: Hash32([6; 32]) }],
+        vrfs: (0..setting.params.slots).map(|slot| vrf(oracle, slot)).collect(),
+        facts,
+    };
+    let commit = Commit {
+        epoch: setting.epoch,
+        oracle,
+        seeds: reveal.seeds.digest(),
+        secure: true,
+        root: reveal.root(),
+        leaf_count: 1,
+        log_head: Hash32::ZERO,
+    };
+    let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
+    let key = oracle_key(oracle).public_key();
+    (reveal.verify(&commit, &setting.instance, &key, &setting.params, keys).unwrap(), commit)
+}
+
+// ---- the committee ----
+
+/// What one epoch's close produces.
+struct Closed {
+    reveals: BTreeMap<OracleId, VerifiedReveal>,
+    commits: BTreeMap<OracleId, Commit>,
+    basis: Basis,
+    outcome: Outcome,
+    certificate: Certificate,
+}
+
+fn closed() -> Closed {
+    let setting = setting();
+    let (mut reveals, mut commits) = (BTreeMap::new(), BTreeMap::new());
+    for oracle in (1..=ORACLES).map(OracleId) {
+        let (reveal, commit) = observed(oracle);
+        reveals.insert(oracle, reveal);
+        commits.insert(oracle, commit);
+    }
+    let held: Vec<_> = commits.iter().map(|(oracle, commit)| (*oracle, commit.digest(&setting.instance))).collect();
+    let signed_commit = |(oracle, commit): (&OracleId, &Commit)| SignedCommit {
+        commit: *commit,
+        signature: oracle_key(*oracle).sign(Domain::Commit, &commit.digest(&setting.instance)),
+    };
+    let vote = |oracle: &OracleId| {
+        let vote = BitVote { epoch: setting.epoch, oracle: *oracle, held: held.clone() };
+        let signature = oracle_key(*oracle).sign(Domain::BitVote, &vote.digest(&setting.instance));
+        SignedBitVote { vote, signature }
+    };
+    let basis = Basis { commits: commits.iter().map(signed_commit).collect(), bit_votes: commits.keys().map(vote).collect() };
+    let bit_votes_root = basis.bit_votes_root(&setting.instance);
+    let outcome = Outcome::compute(&Inputs { setting, view: 0, parent: &Ledger::default(), bit_votes_root, reveals: &reveals });
+    let message = signing_message(&setting.instance, setting.epoch, 0, &outcome.report.digest());
+    let signatures = commits.keys().map(|oracle| (*oracle, oracle_key(*oracle).sign(Domain::Report, &message))).collect();
+    let certificate = Certificate::assemble(setting, outcome.report.clone(), &signatures).unwrap();
+    Closed { reveals, commits, basis, outcome, certificate }
+}
+
+fn statements() -> Vec<Message> {
+    let (setting, closed, leader) = (setting(), closed(), OracleId(1));
+    let digest = closed.outcome.report.digest();
+    let signature = oracle_key(leader).sign(Domain::Report, &signing_message(&setting.instance, setting.epoch, 0, &digest));
+    let wish = oracle_key(leader).sign(Domain::ViewWish, &wish_message(&setting.instance, setting.epoch, 1, leader));
+    let (epoch, view) = (setting.epoch, 0);
+    vec![
+        Message::Commit(closed.basis.commits[0]),
+        Message::Reveal(Box::new(closed.reveals[&leader].reveal.clone())),
+        Message::BitVote(closed.basis.bit_votes[0].clone()),
+        Message::Proposal(Box::new(Proposal { epoch, view, leader, basis: closed.basis, report_digest: digest, signature })),
+        Message::Signature(ReportSignature { epoch, view, oracle: leader, digest, signature }),
+        Message::Wish(Wish { epoch, view: 1, oracle: leader, signature: wish }),
+        Message::Certificate(Box::new(closed.certificate)),
+    ]
+}
+
+/// One of each.
+pub fn messages() -> Vec<Vec<u8>> {
+    statements().iter().map(|message| message.encode().to_vec()).collect()
+}
+
+/// One of each, and the node's own.
+pub fn log_entries() -> Vec<Vec<u8>> {
+    let closed = closed();
+    let own = LogEntry::Own(Box::new(closed.reveals[&OracleId(1)].reveal.clone()), closed.commits[&OracleId(1)]);
+    statements().into_iter().map(LogEntry::Received).chain([own]).map(|entry| entry.encode().to_vec()).collect()
+}
+
+/// With facts and without.
+pub fn reveals() -> Vec<Vec<u8>> {
+    let whole = observed(OracleId(1)).0.reveal;
+    let bare = Reveal { facts: vec![], observations: vec![], ..whole.clone() };
+    [whole, bare].iter().map(|reveal| encode_reveal(reveal).to_vec()).collect()
+}
+
+/// One that verifies.
+pub fn certificates() -> Vec<Vec<u8>> {
+    vec![encode_certificate(&closed().certificate).to_vec()]
+}
+
+/// One with a slash.
+pub fn outcomes() -> Vec<Vec<u8>> {
+    vec![serde_json::to_vec(&closed().outcome).unwrap()]
+}
+
+// ---- oracle and provider ----
+
+/// One of each kind.
+pub fn challenge_requests() -> Vec<Vec<u8>> {
+    Kind::ALL.map(|kind| wire::ChallengeRequest::from(&challenge(kind)).encode_to_vec()).to_vec()
+}
+
+/// One of each kind, and a missing block.
+pub fn challenge_replies() -> Vec<Vec<u8>> {
+    let replies = Kind::ALL.map(challenge).map(|challenge| {
+        let answer = answer(&challenge);
+        let signature = signed(&challenge, &answer);
+        wire::ChallengeReply::new(answer, signature.as_ref()).encode_to_vec()
+    });
+    [&replies[..], &[wire::ChallengeReply::new(Answer::Block(None), None).encode_to_vec()]].concat()
+}
+
+/// With and without tags.
+pub fn signed_claims() -> Vec<Vec<u8>> {
+    let plain = claim(Hash32([1; 32]));
+    let tagged = Claim { tag_key_id: Hash32([2; 32]), ..plain.clone() };
+    [plain, tagged]
+        .iter()
+        .map(|claim| {
+            wire::SignedClaim::new(claim, &receipt_key().sign(&super::domain().claim_digest(&claim.hash())).unwrap()).encode_to_vec()
+        })
+        .collect()
+}
+
+/// One that verifies.
+pub fn signed_claim_sets() -> Vec<Vec<u8>> {
+    let set = SignedClaimSet::sign(&super::domain(), 3, claims(), &receipt_key()).unwrap();
+    vec![wire::SignedClaimSet::from(&set).encode_to_vec()]
+}
+
+/// A slot's transcripts with their seal.
+pub fn bundles() -> Vec<Vec<u8>> {
+    let transcripts: Vec<_> = Kind::ALL.map(challenge).map(transcript_of).to_vec();
+    let answers: Vec<_> = transcripts.iter().filter_map(Transcript::unsigned_answer).collect();
+    let (instance, epoch, count) = (setting().instance, setting().epoch, answers.len() as u64);
+    let answers_root = transcript::answers_root(&answers);
+    let digest = seal_digest(&instance, PROVIDER, OracleId(1), epoch, SLOT, count, &answers_root);
+    let signature = receipt_key().sign(&digest).unwrap();
+    let seal = SlotSeal { instance, provider: PROVIDER, oracle: OracleId(1), epoch, slot: SLOT, count, answers_root, signature };
+    vec![encode_bundle(&transcripts, &[seal]), encode_bundle(&transcripts[..1], &[]), vec![]]
+}
+
+/// First, middle and last chunk.
+pub fn slices() -> Vec<Vec<u8>> {
+    let chunks = data().len() as u64 / CHUNK_BYTES;
+    [0, 15, 16, chunks / 2, chunks - 1]
+        .into_iter()
+        .map(|index| {
+            let slice = fixture().slice(index);
+            let length = slice.chunk.len() as u64;
+            [&index.to_le_bytes()[..], &length.to_le_bytes(), &slice.chunk, slice.siblings.as_flattened()].concat()
+        })
+        .collect()
+}
+
+/// A header with what follows it.
+pub fn replica_headers() -> Vec<Vec<u8>> {
+    let header = Header { object_length: OBJECT_BYTES, object_id: Hash32([3; 32]), replica_index: 1 };
+    vec![header.encode().to_vec(), [&header.encode()[..], b"data"].concat()]
+}
+
+// ---- cryptography ----
+
+/// Keys, signatures and scalars in every form.
+pub fn points() -> Vec<Vec<u8>> {
+    let (secret, digest) = (key(1), Hash32([1; 32]));
+    let (public, signature) = (secret.public_key(), secret.sign(Domain::Report, &digest));
+    vec![
+        public.to_compressed().to_vec(),
+        public.to_eip2537().to_vec(),
+        signature.to_compressed().to_vec(),
+        signature.to_eip2537().to_vec(),
+        receipt_key().sign(&digest).unwrap().0.to_vec(),
+        secret.to_bytes().to_vec(),
+    ]
+}
+
+/// Two rounds.
+pub fn beacon_rounds() -> Vec<Vec<u8>> {
+    [1u64, 1_000].map(|number| [&number.to_le_bytes()[..], &beacon::sign(beacon_key(), number).to_compressed()].concat()).to_vec()
+}
+
+// ---- text ----
+
+/// A name, an IPv4 and an IPv6 address.
+pub fn endpoints() -> Vec<Vec<u8>> {
+    ["http://provider.example:9300", "http://127.0.0.1:9300/", "http://[::1]:9300"].map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
+/// EIP-2335 and Web3, both with hardly any work.
+pub fn keystores() -> Vec<Vec<u8>> {
+    [include_str!("bls_keystore.json"), include_str!("secp_keystore.json")].map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
+/// An oracle's, a provider's, a beacon table alone.
+pub fn configs() -> Vec<Vec<u8>> {
+    [include_str!("oracle.toml"), include_str!("provider.toml"), include_str!("beacon.toml")].map(|text| text.as_bytes().to_vec()).to_vec()
+}
