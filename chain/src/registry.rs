@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::convert;
 use crate::{BlockRef, BlockTag, ChainError, Client};
+use assay_contracts_bindings::IProviderRegistry::Provider;
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry};
 
 /// A certificate's bitmap has 256 bits.
@@ -144,7 +145,7 @@ impl Client {
 }
 
 /// Cannot fail: see [`Client::registry_at`].
-fn record(id: u64, provider: assay_contracts_bindings::IProviderRegistry::Provider) -> ProviderRecord {
+fn record(id: u64, provider: Provider) -> ProviderRecord {
     let signs_and_is_paid = !provider.receiptKey.is_zero() && !provider.recipient.is_zero();
     ProviderRecord {
         id: ProviderId(id),
@@ -188,9 +189,9 @@ fn endpoint(text: String) -> String {
 mod tests {
     use super::*;
 
-    fn provider() -> assay_contracts_bindings::IProviderRegistry::Provider {
+    fn provider() -> Provider {
         let address = |byte| alloy_primitives::Address::repeat_byte(byte);
-        assay_contracts_bindings::IProviderRegistry::Provider {
+        Provider {
             operator: address(1),
             recipient: address(2),
             receiptKey: address(3),
@@ -212,12 +213,12 @@ mod tests {
     fn an_unusable_endpoint_is_empty() {
         let longest = format!("http://{}", "x".repeat(MAX_ENDPOINT_BYTES - 7));
         for usable in ["http://127.0.0.1:8001", "x", longest.as_str()] {
-            assert_eq!(record(1, IProvider { endpoint: usable.into(), ..provider() }).endpoint, usable);
+            assert_eq!(record(1, Provider { endpoint: usable.into(), ..provider() }).endpoint, usable);
         }
         let too_long = format!("{longest}x");
         let no_utf8 = String::from_utf8_lossy(&[0xff; MAX_ENDPOINT_BYTES]).into_owned();
         for unusable in ["", "http://a b", "http://a\n", "http://\u{e9}", "\0", &too_long, &no_utf8] {
-            assert_eq!(record(1, IProvider { endpoint: unusable.into(), ..provider() }).endpoint, "", "{unusable:?}");
+            assert_eq!(record(1, Provider { endpoint: unusable.into(), ..provider() }).endpoint, "", "{unusable:?}");
         }
     }
 
@@ -237,7 +238,7 @@ mod tests {
     fn a_stake_beyond_128_bits_counts_as_the_largest() {
         let beyond = U256::from(u128::MAX) + U256::from(1);
         for (on_chain, read) in [(U256::from(5), 5), (U256::from(u128::MAX), u128::MAX), (beyond, u128::MAX), (U256::MAX, u128::MAX)] {
-            assert_eq!(record(1, IProvider { stake: on_chain, ..provider() }).stake, read);
+            assert_eq!(record(1, Provider { stake: on_chain, ..provider() }).stake, read);
         }
     }
 
@@ -246,8 +247,8 @@ mod tests {
     fn without_a_receipt_key_or_recipient_a_provider_takes_no_part() {
         let zero = alloy_primitives::Address::ZERO;
         assert!(record(1, provider()).active);
-        assert!(!record(1, IProvider { receiptKey: zero, ..provider() }).active);
-        assert!(!record(1, IProvider { recipient: zero, ..provider() }).active);
-        assert!(!record(1, IProvider { active: false, ..provider() }).active);
+        assert!(!record(1, Provider { receiptKey: zero, ..provider() }).active);
+        assert!(!record(1, Provider { recipient: zero, ..provider() }).active);
+        assert!(!record(1, Provider { active: false, ..provider() }).active);
     }
 }

@@ -230,12 +230,14 @@ async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, v
         };
         let (measurer, committee, stop) = (measurer.clone(), committee.clone(), cancel.clone());
         measuring.spawn(async move {
-            match measurer.run(frame, stop).await {
-                Ok((reveal, commit)) => {
+            // A task of its own, so that our own bug costs an epoch and is said loudly, not silently.
+            match tokio::spawn(measurer.run(frame, stop)).await {
+                Ok(Ok((reveal, commit))) => {
                     committee.send(Command::Observed(Box::new(reveal), commit)).await;
                 }
-                Err(MeasureError::Stopped) => {}
-                Err(error) => error!(%error, epoch, "this epoch is not measured"),
+                Ok(Err(MeasureError::Stopped)) => {}
+                Ok(Err(error)) => error!(%error, epoch, "this epoch is not measured"),
+                Err(error) => error!(%error, epoch, "this epoch is not measured: a bug in this program, please report it"),
             }
         });
         epoch = epoch.saturating_add(1);

@@ -12,6 +12,7 @@ use assay_challenger::measure::{Assignment, Target, run_slot};
 use assay_challenger::seal::seal;
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::Signature;
+use assay_core::challenge::schedule::PairSecret;
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
@@ -95,6 +96,10 @@ struct Place {
     vrf: Signature,
 }
 
+async fn ended(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
+}
+
 impl Measurer {
     /// Measures an epoch from its start, or from wherever in it we are, and returns what to commit to. Call it [`LEAD`] before the start.
     ///
@@ -145,11 +150,10 @@ impl Measurer {
             }
         }
         let commit_by = setting.end_ms().saturating_add(setting.params.deadlines.commit_ms).saturating_sub(COMMIT_RESERVE_MS);
-        let mut all = std::pin::pin!(async { while slots.join_next().await.is_some() {} });
         // Whether all have ended makes no difference: what is stored by then is what counts.
-        let _ = cancel.run_until_cancelled(timeout_at(until_unix_ms(commit_by), &mut all)).await;
+        let _ = cancel.run_until_cancelled(timeout_at(until_unix_ms(commit_by), ended(&mut slots))).await;
         probing.cancel();
-        let _ = timeout(CLOSING, all).await;
+        let _ = timeout(CLOSING, ended(&mut slots)).await;
         if cancel.is_cancelled() {
             return Err(MeasureError::Stopped);
         }
@@ -248,7 +252,7 @@ impl Measurer {
         for subject in subjects {
             let terms = &subject.terms;
             let Some(class) = setting.params.class(terms.class_id) else { continue };
-            let transcripts = self.transcripts(epoch, terms.provider).await?;
+            let transcripts = self.transcripts(epoch, terms.provider, &vrfs).await?;
             let own_facts = match subject.claims.get() {
                 Some(claims) => facts_of(&transcripts, claims, setting.params.facts_per_provider),
                 None => Vec::new(),
@@ -276,11 +280,18 @@ impl Measurer {
         Ok((verified, commit))
     }
 
-    async fn transcripts(&self, epoch: u64, provider: ProviderId) -> Result<Vec<Transcript>, MeasureError> {
+    /// What is stored of the provider under these VRFs. A restart may have changed a slot's seed: what was asked under the other one is on no
+    /// schedule that we reveal.
+    async fn transcripts(&self, epoch: u64, provider: ProviderId, vrfs: &[Signature]) -> Result<Vec<Transcript>, MeasureError> {
+        let pairs: Vec<PairSecret> = vrfs.iter().map(|vrf| PairSecret::new(vrf, provider)).collect();
         let mut transcripts = Vec::new();
         for bundle in self.store.evidence_about(epoch, provider).await? {
             transcripts.extend(decode_bundle(&bundle.bundle).map_err(|_| MeasureError::Evidence { epoch })?.transcripts);
         }
+        transcripts.retain(|Transcript { challenge, .. }| {
+            let pair = usize::try_from(challenge.slot).ok().and_then(|slot| pairs.get(slot));
+            pair.is_some_and(|pair| pair.child(challenge.index) == challenge.child)
+        });
         Ok(merge(transcripts))
     }
 }

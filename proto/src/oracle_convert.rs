@@ -26,8 +26,13 @@ pub const MAX_MEMBERS: usize = 256;
 pub const MAX_COMMITS: usize = 2 * MAX_MEMBERS;
 /// The most observations of one reveal.
 pub const MAX_OBSERVATIONS: usize = 1_000_000;
-/// All facts of one reveal together, encoded.
-pub const MAX_FACTS_BYTES: usize = 256 * 1024;
+/// The most facts of one reveal: four of each of 4,096 providers. Together they are limited by [`MAX_MESSAGE_BYTES`] alone, so that
+/// no number of faulty providers makes an honest reveal unacceptable.
+pub const MAX_FACTS: usize = 4 * 4_096;
+/// One fact, encoded.
+pub const MAX_FACT_BYTES: usize = 256 * 1024;
+/// No fact is shorter: its hashes, its addresses and its signature alone are longer.
+const MIN_FACT_BYTES: usize = 256;
 /// The most slots of an epoch.
 pub const MAX_SLOTS: usize = 4_096;
 /// The most words of one fact.
@@ -164,23 +169,30 @@ pub fn encode_certificate(certificate: &Certificate) -> Bytes {
 
 /// Walks encoded protobuf without taking memory and limits how many messages it holds.
 mod shape {
-    use super::{ConvertError, MAX_MESSAGE_BYTES, malformed};
+    use std::ops::RangeInclusive;
 
-    /// The fields of a message that are messages themselves.
-    pub(super) struct Shape(&'static [(u64, &'static Shape)]);
+    use super::{ConvertError, MAX_FACT_BYTES, MAX_MESSAGE_BYTES, MIN_FACT_BYTES, malformed};
 
-    const LEAF: Shape = Shape(&[]);
-    const SIGNED_COMMIT: Shape = Shape(&[(1, &LEAF)]);
-    const FACT: Shape = Shape(&[(1, &LEAF), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
-    pub(super) const REVEAL: Shape = Shape(&[(3, &LEAF), (4, &LEAF), (6, &FACT)]);
-    const BIT_VOTE: Shape = Shape(&[(3, &LEAF)]);
-    const SIGNED_BIT_VOTE: Shape = Shape(&[(1, &BIT_VOTE)]);
-    const PROPOSAL: Shape = Shape(&[(4, &SIGNED_COMMIT), (5, &SIGNED_BIT_VOTE)]);
-    const CERTIFICATE: Shape = Shape(&[(1, &LEAF)]);
+    /// The fields of a message that are messages themselves, and how many bytes each of these may have.
+    pub(super) struct Shape(&'static [(u64, &'static Shape)], RangeInclusive<usize>);
+
+    const fn shape(fields: &'static [(u64, &'static Shape)]) -> Shape {
+        Shape(fields, 0..=MAX_MESSAGE_BYTES)
+    }
+
+    const LEAF: Shape = shape(&[]);
+    const SIGNED_COMMIT: Shape = shape(&[(1, &LEAF)]);
+    /// A decoded fact takes hundreds of bytes, however few it had on the wire.
+    const FACT: Shape = Shape(&[(1, &LEAF), (4, &LEAF), (5, &LEAF), (6, &LEAF)], MIN_FACT_BYTES..=MAX_FACT_BYTES);
+    pub(super) const REVEAL: Shape = shape(&[(3, &LEAF), (4, &LEAF), (6, &FACT)]);
+    const BIT_VOTE: Shape = shape(&[(3, &LEAF)]);
+    const SIGNED_BIT_VOTE: Shape = shape(&[(1, &BIT_VOTE)]);
+    const PROPOSAL: Shape = shape(&[(4, &SIGNED_COMMIT), (5, &SIGNED_BIT_VOTE)]);
+    const CERTIFICATE: Shape = shape(&[(1, &LEAF)]);
     pub(super) const ENVELOPE: Shape =
-        Shape(&[(1, &SIGNED_COMMIT), (2, &REVEAL), (3, &SIGNED_BIT_VOTE), (4, &PROPOSAL), (5, &LEAF), (6, &LEAF), (7, &CERTIFICATE)]);
-    const OWN: Shape = Shape(&[(1, &REVEAL), (2, &LEAF)]);
-    pub(super) const LOG_ENTRY: Shape = Shape(&[(1, &ENVELOPE), (2, &OWN)]);
+        shape(&[(1, &SIGNED_COMMIT), (2, &REVEAL), (3, &SIGNED_BIT_VOTE), (4, &PROPOSAL), (5, &LEAF), (6, &LEAF), (7, &CERTIFICATE)]);
+    const OWN: Shape = shape(&[(1, &REVEAL), (2, &LEAF)]);
+    pub(super) const LOG_ENTRY: Shape = shape(&[(1, &ENVELOPE), (2, &OWN)]);
 
     /// Every message that honest nodes send in numbers carries a hash or a signature.
     const LEAST_BYTES_EACH: usize = 32;
@@ -208,6 +220,9 @@ mod shape {
                     if let Some((_, shape)) = shape.0.iter().find(|(field, _)| *field == key >> 3) {
                         *left =
                             left.checked_sub(1).ok_or(ConvertError { field: "envelope", problem: "too many messages for its length" })?;
+                        if !shape.1.contains(&inner.len()) {
+                            return Err(ConvertError { field: "facts", problem: "one of them too short or too long" });
+                        }
                         walk(inner, shape, left)?;
                     }
                 }
@@ -484,10 +499,6 @@ impl TryFrom<wire::Reveal> for Reveal {
     type Error = ConvertError;
 
     fn try_from(reveal: wire::Reveal) -> Result<Self, ConvertError> {
-        let facts_bytes = reveal.facts.iter().map(prost::Message::encoded_len).fold(0usize, usize::saturating_add);
-        if facts_bytes > MAX_FACTS_BYTES {
-            return Err(ConvertError { field: "facts", problem: "too long" });
-        }
         let vrfs = concatenated::<48>(&reveal.vrfs, MAX_SLOTS, "vrfs")?;
         Ok(Self {
             epoch: reveal.epoch,
@@ -495,7 +506,7 @@ impl TryFrom<wire::Reveal> for Reveal {
             seeds: reveal.seeds.ok_or(absent("seeds"))?.try_into()?,
             observations: all(reveal.observations, MAX_OBSERVATIONS, "observations")?,
             vrfs: vrfs.iter().map(|vrf| bls(vrf, "vrfs")).collect::<Result<_, _>>()?,
-            facts: all(reveal.facts, MAX_FACTS_BYTES, "facts")?,
+            facts: all(reveal.facts, MAX_FACTS, "facts")?,
         })
     }
 }
@@ -994,8 +1005,11 @@ mod tests {
         assert_eq!(refused(Body::Reveal((&reveal).into())).field, "seeds.slots");
 
         let mut reveal = draw.reveal();
-        reveal.facts = vec![draw.fact(); MAX_FACTS_BYTES / 1_000];
+        let smallest = Fact { words: Vec::new(), slice: None, proof: ClaimProof { steps: Vec::new() }, ..draw.fact() };
+        reveal.facts = vec![smallest; MAX_FACTS + 1];
         assert_eq!(refused(Body::Reveal((&reveal).into())), ConvertError { field: "facts", problem: "too long" });
+        reveal.facts.pop();
+        assert!(Message::decode(&Message::Reveal(Box::new(reveal)).encode()).is_ok());
 
         let mut fact = draw.fact();
         fact.words = vec![Hash32::ZERO; MAX_WORDS + 1];
@@ -1011,6 +1025,68 @@ mod tests {
         let error = refused(wire::envelope::Body::Reveal(reveal));
         assert_eq!(error.problem, "too many messages for its length");
         assert_eq!(Message::decode(&vec![0; MAX_MESSAGE_BYTES + 1]).unwrap_err().problem, "too long");
+    }
+
+    fn facts_refused(fact: wire::Fact, count: usize) -> bool {
+        let reveal = wire::Reveal { facts: vec![fact; count], ..Default::default() };
+        refused(wire::envelope::Body::Reveal(reveal)) == ConvertError { field: "facts", problem: "one of them too short or too long" }
+    }
+
+    // Defence: a fact's length is checked before it is decoded; without a lower limit, 32 bytes on the wire make a fact of hundreds
+    // in memory, without an upper one, a reveal is one fact. Either removed turns this red.
+    #[test]
+    fn a_fact_has_a_length_that_facts_have() {
+        let mut draw = Draw(7);
+        let padded = |length: usize| wire::Fact { signature: vec![0; length].into(), ..Default::default() };
+        assert!(facts_refused(padded(30), 10_000));
+        assert!(facts_refused(padded(MIN_FACT_BYTES - 4), 1));
+        assert!(!facts_refused(padded(MIN_FACT_BYTES), 1));
+        assert!(!facts_refused(padded(MAX_FACT_BYTES - 4), 1));
+        assert!(facts_refused(padded(MAX_FACT_BYTES), 1));
+
+        let mut smallest = draw.fact();
+        smallest.challenge = Challenge {
+            instance: Instance { chain_id: 0, settlement: Address([0; 20]) },
+            epoch: 0,
+            slot: 0,
+            oracle: OracleId(0),
+            provider: ProviderId(0),
+            kind: Kind::Storage,
+            index: 0,
+            class_id: 0,
+            claim_root: Hash32::ZERO,
+            claim_blocks: 0,
+            child: Hash32::ZERO.0,
+        };
+        (smallest.position, smallest.words, smallest.slice, smallest.proof.steps) = (0, Vec::new(), None, Vec::new());
+        (smallest.claim.replica_index, smallest.claim.object_length, smallest.claim.blocks) = (0, 0, 0);
+        let length = wire::Fact::from(&smallest).encoded_len();
+        assert!(length >= MIN_FACT_BYTES, "a fact may have {length} bytes");
+        let reveal = Reveal { facts: vec![smallest], ..draw.reveal() };
+        assert_eq!(decode_reveal(&encode_reveal(&reveal)), Ok(reveal));
+    }
+
+    // Defence: facts are limited one by one. Limited in sum to 256 KiB, some 40 faulty providers silence every honest oracle, and this
+    // turns red.
+    #[test]
+    fn many_faulty_providers_do_not_silence_an_honest_reveal() {
+        let mut draw = Draw(8);
+        let mut reveal = draw.reveal();
+        reveal.facts.clear();
+        for provider in 1..=200 {
+            for _ in 0..4 {
+                let mut fact = draw.fact();
+                fact.challenge.provider = ProviderId(provider);
+                let siblings = (0..24).map(|_| draw.hash().0).collect();
+                fact.slice = Some(Slice { chunk: draw.bytes(1024), siblings });
+                reveal.facts.push(fact);
+            }
+        }
+        let bytes = encode_reveal(&reveal);
+        assert!(bytes.len() > 800 * 3_000 && bytes.len() < MAX_MESSAGE_BYTES, "{}", bytes.len());
+        assert_eq!(decode_reveal(&bytes), Ok(reveal.clone()));
+        let message = Message::Reveal(Box::new(reveal));
+        assert_eq!(Message::decode(&message.encode()), Ok(message));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use assay_chain::outbox::{Outbox, OutboxConfig, OutboxError, State, Status};
 use assay_chain::{BlockTag, ChainConfig, ChainError, ClaimKind, Client};
-use assay_contracts_bindings::TestToken;
+use assay_contracts_bindings::{ProviderRegistry, TestToken};
 use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, ProviderId};
 use assay_core::{bls, secp};
@@ -140,6 +140,52 @@ async fn registries_and_settlement_are_read_as_of_a_block() {
     // In a block before the deployment there was nothing to ask.
     let error = client.registry_at(before).await.unwrap_err();
     assert!(matches!(error, ChainError::BadAnswer { .. }), "{error}");
+}
+
+// Defence: unusable endpoints are empty. Made an error, or decoded strictly, one stake of a stranger's stops every node, and
+// this turns red.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_endpoint_does_not_stop_the_reading() {
+    let anvil = Anvil::start().await.unwrap();
+    let foreign = |text: &str| text.repeat(255 / text.len());
+    let spec = DeploySpec {
+        oracles: vec![oracle(1), OracleSpec { endpoint: foreign("\u{e9}"), ..oracle(2) }],
+        providers: vec![provider(1), ProviderSpec { endpoint: foreign("\u{1f980}"), ..provider(2) }, provider(3)],
+        ..DeploySpec::default()
+    };
+    let deployment = deploy(anvil.url(), &spec).await.unwrap();
+
+    // No Rust string holds bytes that are no UTF-8: they are put into the calldata.
+    let (stranger, registry) = (address(0x99), deployment.chain.provider_registry);
+    let word = |address: Address| alloy_primitives::Address::from(address.0);
+    anvil.set_balance(&stranger.to_string(), 1_000_000_000_000_000_000).await.unwrap();
+    let mut register = ProviderRegistry::registerCall {
+        receiptKey: word(address(1)),
+        endpoint: "x".repeat(255),
+        classId: 100,
+        region: 7,
+        recipient: word(stranger),
+        stake: U256::from(1),
+    }
+    .abi_encode();
+    let text = register.windows(255).position(|bytes| bytes == [b'x'; 255]).unwrap();
+    register[text..text + 255].fill(0xff);
+    let mint = TestToken::mintCall { to: word(stranger), amount: U256::from(1) }.abi_encode();
+    let approve = TestToken::approveCall { spender: word(registry), value: U256::from(1) }.abi_encode();
+    for (to, data) in [(deployment.token, mint), (deployment.token, approve), (registry, register)] {
+        let data = format!("0x{}", hex::encode(data));
+        let transaction = json!([{ "from": stranger, "to": to, "data": data, "gas": "0xf4240" }]);
+        anvil.rpc("eth_sendTransaction", transaction).await.unwrap();
+    }
+    anvil.mine(1).await.unwrap();
+
+    let client = Client::connect(deployment.chain.clone()).await.unwrap();
+    let view = client.registry_at(client.latest().await.unwrap().number).await.unwrap();
+    let endpoints: Vec<_> = view.providers.iter().map(|record| record.endpoint.as_str()).collect();
+    assert_eq!(endpoints, [&spec.providers[0].endpoint, "", &spec.providers[2].endpoint, ""]);
+    assert!(view.providers.iter().all(|record| record.active));
+    let endpoints: Vec<_> = view.members.iter().map(|member| member.endpoint.as_str()).collect();
+    assert_eq!(endpoints, [&spec.oracles[0].endpoint, ""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,6 +367,46 @@ async fn an_intent_that_would_revert_takes_no_nonce() {
     bench.run_until_settled(&outbox, "mint to sender").await;
     assert!(outbox.retry("bad").await.unwrap());
     assert_eq!(bench.run_until_settled(&outbox, "bad").await.state, State::Finalized);
+}
+
+// Defence: `requeue_reverted` takes nonce, transaction and receipt from the row. Any of them kept, the old transaction is sent again
+// or its receipt is read again, and this turns red.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reverted_in_its_block_is_tried_again_with_a_new_transaction() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    let word = |address: Address| alloy_primitives::Address::from(address.0);
+    let owner = address(0xbb);
+    bench.anvil.set_balance(&owner.to_string(), 1_000_000_000_000_000_000).await.unwrap();
+    let by_owner = async |call: Vec<u8>| {
+        let data = format!("0x{}", hex::encode(call));
+        let transaction = json!([{ "from": owner, "to": bench.token, "data": data, "gas": "0xf4240" }]);
+        bench.anvil.rpc("eth_sendTransaction", transaction).await.unwrap();
+        bench.anvil.mine(1).await.unwrap();
+    };
+    let mint = || TestToken::mintCall { to: word(owner), amount: U256::from(1) }.abi_encode();
+    by_owner(mint()).await;
+    by_owner(TestToken::approveCall { spender: word(outbox.sender()), value: U256::MAX }.abi_encode()).await;
+
+    // Right when it is estimated, wrong when it is mined: the owner spends first.
+    let take = TestToken::transferFromCall { from: word(owner), to: word(address(0xaa)), value: U256::from(1) }.abi_encode();
+    outbox.enqueue("take", bench.token, take).await.unwrap();
+    outbox.sign_queued().await.unwrap();
+    by_owner(TestToken::transferCall { to: word(address(0xcc)), value: U256::from(1) }.abi_encode()).await;
+    let first = bench.run_until_settled(&outbox, "take").await;
+    assert_eq!((first.state, first.nonce, bench.minted().await), (State::Reverted, Some(0), 0));
+    assert!(first.block_number.is_some() && first.error.unwrap().contains("reverted in block"));
+
+    by_owner(mint()).await;
+    assert!(outbox.retry("take").await.unwrap());
+    let queued = Status { state: State::Queued, nonce: None, tx_hash: None, block_number: None, gas_used: None, error: None };
+    assert_eq!(outbox.status("take").await.unwrap(), Some(queued));
+    assert!(!outbox.retry("take").await.unwrap(), "it is not reverted any more");
+    let second = bench.run_until_settled(&outbox, "take").await;
+    assert_eq!((second.state, second.nonce, second.error), (State::Finalized, Some(1), None));
+    assert_ne!(second.tx_hash, first.tx_hash);
+    assert_eq!((bench.minted().await, bench.nonce().await), (1, 2));
+    assert!(!outbox.retry("take").await.unwrap(), "what is done is never done again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

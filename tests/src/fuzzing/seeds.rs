@@ -12,15 +12,13 @@ use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{
-    Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, facts_root,
-};
+use assay_core::observation::{Commit, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal};
 use assay_core::params::{Params, TOKEN};
 use assay_core::replica::{BLOCK_BYTES, Header, blocks_for};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
 use assay_core::secp;
 use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
-use assay_core::transcript::{self, Attempt, SlotSeal, Transcript};
+use assay_core::transcript::{self, Attempt, ScheduledCounts, SlotSeal, Transcript};
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
 use prost::Message as _;
@@ -210,18 +208,18 @@ fn transcript_of(challenge: Challenge) -> Transcript {
 
 fn observed(oracle: OracleId) -> (VerifiedReveal, Commit) {
     let setting = setting();
-    let facts = transcript::facts_of(&[transcript_of(asked(oracle, Kind::Storage))], claims(), 4);
-    let mut observation = Observation::empty(setting.epoch, PROVIDER, oracle);
-    (observation.latency_scheduled, observation.latency_counted, observation.over_t50) = (160, 160, 3);
-    (observation.storage_scheduled, observation.storage_valid) = (30, 28);
-    (observation.storage_invalid, observation.storage_missing) = (1, 1);
-    observation.facts_root = facts_root(&facts.iter().map(|fact| fact.digest()).collect::<Vec<_>>());
+    let transcripts = [transcript_of(asked(oracle, Kind::Storage))];
+    let facts = transcript::facts_of(&transcripts, claims(), 4);
+    let vrfs: Vec<_> = (0..setting.params.slots).map(|slot| vrf(oracle, slot)).collect();
+    let scheduled = ScheduledCounts::of(&vrfs, PROVIDER, claims().root().blocks, &setting.params);
+    let class = setting.params.class(100).unwrap();
+    let observation = transcript::summarise(setting.epoch, PROVIDER, oracle, class, &scheduled, &transcripts, &facts);
     let reveal = Reveal {
         epoch: setting.epoch,
         oracle,
         seeds: slot_seeds(),
         observations: vec![SaltedObservation { observation, salt: Hash32([6; 32]) }],
-        vrfs: (0..setting.params.slots).map(|slot| vrf(oracle, slot)).collect(),
+        vrfs,
         facts,
     };
     let commit = Commit {
