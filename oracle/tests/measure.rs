@@ -152,7 +152,8 @@ impl World {
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
         };
-        let records: BTreeMap<ProviderId, ProviderRecord> = (1..).map(ProviderId).zip(&sites).map(|(id, site)| (id, record(id, site))).collect();
+        let records: BTreeMap<ProviderId, ProviderRecord> =
+            (1..).map(ProviderId).zip(&sites).map(|(id, site)| (id, record(id, site))).collect();
         let setting = Setting {
             instance,
             epoch: 0,

@@ -50,7 +50,8 @@ async fn interrupt_after(line: &str) {
 /// Command lines of living processes that carry the mark.
 fn marked(mark: &str) -> Vec<String> {
     let wanted = format!("{MARK}={mark}");
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    let processes =
+        std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
     processes
         .filter_map(|entry| {
             let environment = std::fs::read(entry.path().join("environ")).ok()?;

@@ -227,7 +227,7 @@ pub struct Reveal {
     /// One per slot, concatenated.
     #[prost(bytes = "bytes", tag = "5")]
     pub vrfs: ::prost::bytes::Bytes,
-    /// At most 256 KiB together.
+    /// At most 256 KiB each.
     #[prost(message, repeated, tag = "6")]
     pub facts: ::prost::alloc::vec::Vec<Fact>,
 }

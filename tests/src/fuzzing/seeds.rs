@@ -178,10 +178,10 @@ fn asked(oracle: OracleId, kind: Kind) -> Challenge {
 
 /// The honest answer, but for one storage sample that is wrong and one that is stated missing.
 fn answer(challenge: &Challenge) -> Answer {
-    let slices = challenge.samples().into_iter().map(|sample| fixture().slice(sample.block * 124 + u64::from(sample.chunk)));
+    let mut slices = challenge.samples().into_iter().map(|sample| fixture().slice(sample.block * 124 + u64::from(sample.chunk)));
     match challenge.kind {
         Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(challenge)),
-        Kind::LatencyBlock => Answer::Block(slices.last().map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice })),
+        Kind::LatencyBlock => Answer::Block(slices.next().map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice })),
         Kind::Storage => {
             let mut slices: Vec<_> = slices.map(Some).collect();
             slices[4].as_mut().unwrap().chunk[9] ^= 1;
