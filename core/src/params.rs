@@ -200,6 +200,11 @@ impl Params {
         {
             return Some("deadlines must rise: commit + 2 skews < reveal, reveal + skew < bit_vote < sign < post");
         }
+        if self.ref_block_lag_s.saturating_mul(1_000) > self.epoch_ms() {
+            return Some(
+                "ref_block_lag_s must not exceed an epoch: the contract takes a retired committee's report only for epochs under way at the change",
+            );
+        }
         if p.availability_mean_ms == 0 || p.latency_mean_ms == 0 {
             return Some("probes need a mean gap of at least one millisecond");
         }
@@ -282,6 +287,8 @@ mod tests {
         let mut params = Params::devnet();
         params.deadlines.reveal_ms = params.deadlines.commit_ms;
         assert!(params.contradiction().unwrap().contains("deadlines must rise"));
+        let late = Params { ref_block_lag_s: 26, ..Params::devnet() };
+        assert!(late.contradiction().unwrap().contains("ref_block_lag_s"));
     }
 
     #[test]
