@@ -3,9 +3,9 @@
 //! A bundle from elsewhere is hostile: it is read entry by entry, each bounded, so that few bytes cannot claim much memory. What is read
 //! is well formed and no more: an outcome is its oracle's word until the answer is judged again.
 
-use assay_core::challenge::{Checked, Kind};
+use assay_core::challenge::Checked;
 use assay_core::ids::{Instance, OracleId, ProviderId};
-use assay_core::transcript::{Attempt, OracleFault, Outcome, SlotSeal, Transcript};
+use assay_core::transcript::{OracleFault, Outcome, Reading, SlotSeal, Transcript};
 use assay_proto::audit::v1 as wire;
 use assay_proto::convert::{ConvertError, absent, address, hash, malformed, signature, wire_bytes};
 use assay_proto::provider::v1::{ChallengeReply, ChallengeRequest};
@@ -19,8 +19,8 @@ pub const MAX_ENTRIES: usize = 200_000;
 const MAX_ENTRY_BYTES: usize = 256 * 1024;
 /// The most samples whose positions an outcome names.
 const MAX_POSITIONS: usize = 64;
-/// The most requests of one availability probe.
-const MAX_ATTEMPTS: usize = 16;
+/// The most readings of one transcript.
+const MAX_READINGS: usize = 64;
 
 /// Field keys of `EvidenceBundle`: number · 8 + 2, length-delimited.
 const TRANSCRIPT_KEY: u8 = 0x0a;
@@ -97,16 +97,17 @@ fn split_entry(mut bytes: &[u8]) -> Result<(&[u8], &[u8]), BundleError> {
 }
 
 fn transcript_to_wire(transcript: &Transcript) -> wire::Transcript {
-    let attempts = transcript.attempts.iter().map(|a| wire::Attempt { offset_us: a.offset_us, rtt_us: a.rtt_us });
+    let readings = transcript.readings.iter().map(|r| wire::Reading { at_us: r.at_us, value: r.value });
     let answer = transcript.answer.clone().map(|answer| ChallengeReply::new(answer, transcript.signature.as_ref()));
     wire::Transcript {
         challenge: Some((&transcript.challenge).into()),
         scheduled_at_us: transcript.scheduled_at_us,
         slip_us: transcript.slip_us,
         rtt_us: transcript.rtt_us,
-        attempts: attempts.collect(),
+        readings: readings.collect(),
         outcome: Some(outcome_to_wire(&transcript.outcome)),
         answer,
+        strike: transcript.strike,
     }
 }
 
@@ -122,8 +123,8 @@ fn outcome_to_wire(outcome: &Outcome) -> wire::transcript::Outcome {
 }
 
 fn transcript_from_wire(transcript: wire::Transcript) -> Result<Transcript, ConvertError> {
-    if transcript.attempts.len() > MAX_ATTEMPTS {
-        return Err(malformed("attempts"));
+    if transcript.readings.len() > MAX_READINGS {
+        return Err(malformed("readings"));
     }
     let challenge: ChallengeRequest = transcript.challenge.ok_or(absent("challenge"))?;
     let challenge = assay_core::challenge::Challenge::try_from(challenge)?;
@@ -133,17 +134,18 @@ fn transcript_from_wire(transcript: wire::Transcript) -> Result<Transcript, Conv
         None => (None, None),
     };
     if answer.is_some() != matches!(outcome, Outcome::Checked(_))
-        || signature.is_some() != (answer.is_some() && challenge.kind == Kind::Storage)
+        || (signature.is_some() && answer.is_none())
     {
         return Err(malformed("answer"));
     }
-    let attempts = transcript.attempts.into_iter().map(|a| Attempt { offset_us: a.offset_us, rtt_us: a.rtt_us });
+    let readings = transcript.readings.into_iter().map(|r| Reading { at_us: r.at_us, value: r.value });
     Ok(Transcript {
         challenge,
+        strike: transcript.strike,
         scheduled_at_us: transcript.scheduled_at_us,
         slip_us: transcript.slip_us,
         rtt_us: transcript.rtt_us,
-        attempts: attempts.collect(),
+        readings: readings.collect(),
         outcome,
         answer,
         signature,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_core::bls;
-use assay_core::challenge::schedule::{PairSecret, Scheduled};
-use assay_core::challenge::{Answer, Challenge, Kind};
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds};
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::params::Params;
 use assay_core::secp::Signature65;
-use assay_core::transcript::{Attempt, Fate, OracleFault, Outcome, Transcript, is_asked, judge};
+use assay_core::transcript::{Fate, OracleFault, Outcome, Reading, SlotSchedule, Transcript, judge};
 use assay_proto::provider::v1::{ChallengeReply, ChallengeRequest};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -63,36 +61,10 @@ pub struct Assignment {
     pub provider: Target,
     /// The provider's claims; `None` when it does not serve them. Stored chunks are asked for all the same, and go down as silent.
     pub claims: Option<Arc<ClaimSet>>,
-    /// The oracle's VRF of the slot.
-    pub vrf: bls::Signature,
-}
-
-impl Assignment {
-    /// The challenges of the slot with their times. Of a provider without claims no stored chunk is asked for.
-    pub fn challenges(&self) -> Vec<(Scheduled, Challenge)> {
-        let pair = PairSecret::new(&self.vrf, self.provider.id);
-        let schedule = pair.schedule(&self.params).into_iter();
-        schedule
-            .filter(|scheduled| is_asked(scheduled.kind, self.provider.claims.blocks))
-            .map(|scheduled| (scheduled, self.challenge(&pair, &scheduled)))
-            .collect()
-    }
-
-    fn challenge(&self, pair: &PairSecret, scheduled: &Scheduled) -> Challenge {
-        Challenge {
-            instance: self.instance,
-            epoch: self.epoch,
-            slot: self.slot,
-            oracle: self.oracle,
-            provider: self.provider.id,
-            kind: scheduled.kind,
-            index: scheduled.index,
-            class_id: self.provider.class_id,
-            claim_root: self.provider.claims.hash,
-            claim_blocks: self.provider.claims.blocks,
-            child: pair.child(scheduled.index),
-        }
-    }
+    /// The network's kinds of challenges.
+    pub kinds: Kinds,
+    /// What is asked, and when.
+    pub schedule: Arc<SlotSchedule>,
 }
 
 /// What a slot leaves behind besides its transcripts.
@@ -122,7 +94,7 @@ pub async fn run_slot(
     let assignment = Arc::new(assignment);
     let anchor = Anchor::now();
     let mut slot = Slot { probes: JoinSet::new(), report: SlotReport::default() };
-    for (scheduled, challenge) in assignment.challenges() {
+    for (scheduled, challenge) in assignment.clone().schedule.challenges() {
         let unix = Duration::from_millis(assignment.slot_start_unix_ms).saturating_add(Duration::from_micros(scheduled.at_us));
         let due = anchor.instant_of(unix);
         if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
@@ -243,9 +215,9 @@ impl Probe {
         if slip > Duration::from_millis(self.assignment.params.probing.send_slip_ms) {
             return self.lost(slip, OracleFault::SendSlip);
         }
-        let (exchange, attempts) = match self.challenge.kind {
-            Kind::Availability => self.ask_with_retries(sent).await,
-            Kind::LatencyEcho | Kind::LatencyBlock | Kind::Storage => (self.ask(0, sent).await, Vec::new()),
+        let (exchange, readings) = match self.challenge.kind {
+            Kind::AVAILABILITY => self.ask_with_retries(sent).await,
+            _ => (self.ask(0, sent).await, Vec::new()),
         };
         // Decided before anybody looks at what the target said.
         let (from, to) = void_window(self.due, sent, exchange.ended, self.timeout());
@@ -255,10 +227,11 @@ impl Probe {
         let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
         Transcript {
             challenge: self.challenge,
+            strike: 0,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us,
-            attempts,
+            readings,
             outcome,
             answer,
             signature,
@@ -269,10 +242,11 @@ impl Probe {
     fn lost(self, slip: Duration, fault: OracleFault) -> Transcript {
         Transcript {
             challenge: self.challenge,
+            strike: 0,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us: None,
-            attempts: Vec::new(),
+            readings: Vec::new(),
             outcome: Outcome::OracleError(fault),
             answer: None,
             signature: None,
@@ -282,8 +256,8 @@ impl Probe {
     fn timeout(&self) -> Duration {
         let probing = &self.assignment.params.probing;
         Duration::from_millis(match self.challenge.kind {
-            Kind::Storage => probing.storage_timeout_ms,
-            Kind::Availability | Kind::LatencyEcho | Kind::LatencyBlock => probing.answer_timeout_ms,
+            Kind::STORAGE => probing.storage_timeout_ms,
+            _ => probing.answer_timeout_ms,
         })
     }
 
@@ -300,10 +274,10 @@ impl Probe {
     }
 
     /// Asks again at the retry times until an answer is right: that far, and no further, it looks at results itself. Earlier requests keep their own timeout: a retry does not withdraw them.
-    async fn ask_with_retries(&self, sent: Instant) -> (Exchange, Vec<Attempt>) {
+    async fn ask_with_retries(&self, sent: Instant) -> (Exchange, Vec<Reading>) {
         let probing = &self.assignment.params.probing;
         let mut retries = [probing.retry_first_ms, probing.retry_second_ms].map(Duration::from_millis).into_iter().peekable();
-        let mut attempts = vec![Attempt { offset_us: 0, rtt_us: None }];
+        let mut readings = vec![Reading { at_us: 0, value: None }];
         let mut under_way = FuturesUnordered::from_iter([self.ask(0, sent)]);
         let mut last = None;
         loop {
@@ -312,11 +286,11 @@ impl Probe {
                 biased;
                 Some(exchange) = under_way.next() => {
                     let judged = self.judge(&exchange);
-                    if let Some(attempt) = attempts.get_mut(exchange.attempt) {
-                        attempt.rtt_us = judged.rtt_us;
+                    if let Some(reading) = readings.get_mut(exchange.attempt) {
+                        reading.value = judged.rtt_us;
                     }
                     if judged.outcome.fate() == Fate::Answered {
-                        return (exchange, attempts);
+                        return (exchange, readings);
                     }
                     // A wrong answer says more than none.
                     last = last.filter(|last: &Exchange| last.reply.is_some()).or(Some(exchange));
@@ -324,10 +298,10 @@ impl Probe {
                 () = sleep_until(next.unwrap_or(sent)), if next.is_some() => {
                     retries.next();
                     let now = Instant::now();
-                    under_way.push(self.ask(attempts.len(), now));
-                    attempts.push(Attempt { offset_us: micros(now.saturating_duration_since(sent)), rtt_us: None });
+                    under_way.push(self.ask(readings.len(), now));
+                    readings.push(Reading { at_us: micros(now.saturating_duration_since(sent)), value: None });
                 }
-                else => return (last.unwrap_or(Exchange { attempt: 0, ended: sent, rtt: Duration::ZERO, reply: None }), attempts),
+                else => return (last.unwrap_or(Exchange { attempt: 0, ended: sent, rtt: Duration::ZERO, reply: None }), readings),
             }
         }
     }
@@ -336,8 +310,12 @@ impl Probe {
         let Some(Ok((answer, signature))) = exchange.reply.clone().map(ChallengeReply::parse) else {
             return Judged::silent();
         };
-        let Assignment { provider, claims, .. } = &*self.assignment;
-        let outcome = judge(&self.challenge, &answer, signature.as_ref(), &provider.receipt_key, claims.as_deref());
+        let Assignment { provider, claims, kinds, schedule, .. } = &*self.assignment;
+        let asked =
+            Asked { challenge: &self.challenge, claims: claims.as_deref(), kept: Some(schedule.kept(self.challenge.index)) };
+        let outcome = judge(*kinds, &asked, &answer, signature.as_ref(), &provider.receipt_key);
+        // Beside an answer that is covered by the seal a signature is of no use.
+        let signature = signature.filter(|_| kinds.is_signed(self.challenge.kind));
         match outcome {
             Outcome::Checked(_) => Judged { outcome, rtt_us: Some(micros(exchange.rtt)), answer: Some(answer), signature },
             Outcome::Silent | Outcome::OracleError(_) => Judged::silent(),

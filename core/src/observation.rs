@@ -1,25 +1,93 @@
 //! What one oracle says of one provider for one epoch, the facts that prove a fault, and the commit–reveal around both.
 
+use std::collections::BTreeMap;
+
 use crate::abi::Words;
 use crate::bls::{BlsError, Domain, PublicKey, Signature};
-use crate::challenge::schedule::{PairSecret, vrf_message};
-use crate::challenge::{Challenge, Kind, Sample};
+use crate::challenge::kinds::storage::Storage;
+use crate::challenge::schedule::vrf_message;
+use crate::challenge::{Challenge, ChallengeKind, Kind, Kinds, STORAGE_SAMPLES, Sample};
 use crate::claim::{Claim, ClaimProof, ClaimRoot};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
-use crate::params::Params;
+use crate::report::Setting;
 use crate::secp::{self, Signature65};
 use crate::slice::Slice;
-use crate::transcript::ScheduledCounts;
+use crate::transcript::PairSchedule;
 
-/// Good and bad events of one dimension.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Tally {
-    /// Events that were counted.
+/// What one oracle counted of one kind of challenge. The kind says what a ground (a way to be bad) and a reading (a figure for people) is.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// The kind.
+    pub kind: Kind,
+    /// What the VRFs schedule.
+    pub scheduled: u64,
+    /// What was asked without a fault of the oracle's own; never more than scheduled.
     pub counted: u64,
-    /// Counted events that missed the objective.
-    pub bad: u64,
+    /// Bad events by ground; each is at most `counted`.
+    pub bad: Vec<u64>,
+    /// For reading only.
+    pub readings: Vec<u64>,
+}
+
+impl Counts {
+    /// Nothing counted of what is scheduled.
+    pub fn none(plug: &dyn ChallengeKind, scheduled: u64) -> Self {
+        let (grounds, readings) = plug.arity();
+        Self { kind: plug.kind(), scheduled, counted: 0, bad: vec![0; grounds], readings: vec![0; readings] }
+    }
+
+    /// Bad events on one ground; 0 for a ground that the kind does not have.
+    pub fn bad_on(&self, ground: usize) -> u64 {
+        self.bad.get(ground).copied().unwrap_or(0)
+    }
+
+    /// One reading; 0 for one that the kind does not have.
+    pub fn reading(&self, index: usize) -> u64 {
+        self.readings.get(index).copied().unwrap_or(0)
+    }
+
+    fn is_of(&self, plug: &dyn ChallengeKind) -> bool {
+        self.kind == plug.kind()
+            && (self.bad.len(), self.readings.len()) == plug.arity()
+            && self.counted <= self.scheduled
+            && self.bad.iter().all(|bad| *bad <= self.counted)
+    }
+}
+
+/// What an oracle saw of the challenge that the whole panel watches (see [`crate::report::Ledger::watch`]).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Witness {
+    /// It did not ask, or by its own fault cannot say.
+    #[default]
+    None,
+    /// Asked at least as often as it takes to strike out, and never answered.
+    Silent(Hash32),
+    /// A signed answer came.
+    Answered(Hash32),
+}
+
+impl Witness {
+    /// (how, digest of the challenge): 0 none, 1 silent, 2 answered.
+    pub fn parts(&self) -> (u8, Hash32) {
+        match self {
+            Self::None => (0, Hash32::ZERO),
+            Self::Silent(challenge) => (1, *challenge),
+            Self::Answered(challenge) => (2, *challenge),
+        }
+    }
+
+    /// The witness with these parts; `None` when there is no such.
+    pub fn from_parts(how: u32, challenge: Hash32) -> Option<Self> {
+        match how {
+            0 if challenge.is_zero() => Some(Self::None),
+            1 => Some(Self::Silent(challenge)),
+            2 => Some(Self::Answered(challenge)),
+            _ => None,
+        }
+    }
 }
 
 /// An oracle's integer summary of one provider for one epoch.
@@ -31,36 +99,12 @@ pub struct Observation {
     pub provider: ProviderId,
     /// Who measured.
     pub oracle: OracleId,
-    /// Availability probes scheduled (retries are part of their probe).
-    pub availability_scheduled: u64,
-    /// Availability probes; bad = unanswered with all retries.
-    pub availability: Tally,
-    /// Latency probes scheduled.
-    pub latency_scheduled: u64,
-    /// Latency probes that were counted (a timeout counts).
-    pub latency_counted: u64,
-    /// Of these, slower than the class's T50 or unanswered.
-    pub over_t50: u64,
-    /// Slower than T95 or unanswered.
-    pub over_t95: u64,
-    /// Slower than T99 or unanswered.
-    pub over_t99: u64,
-    /// Median round trip of answered probes, µs; 0 when none was answered. For reading only.
-    pub p50_us: u64,
-    /// 95 % quantile of answered probes, µs; 0 when none was answered. For reading only.
-    pub p95_us: u64,
-    /// Storage samples asked for.
-    pub storage_scheduled: u64,
-    /// Samples that verified.
-    pub storage_valid: u64,
-    /// Samples whose signed answer does not verify.
-    pub storage_invalid: u64,
-    /// Samples that the provider stated missing.
-    pub storage_missing: u64,
-    /// Samples without a valid signed answer in time.
-    pub storage_silent: u64,
-    /// Samples lost by the oracle's own fault.
-    pub storage_oracle_error: u64,
+    /// One entry for every kind of the network, ascending.
+    pub counts: Vec<Counts>,
+    /// What became of the challenge that the whole panel watches.
+    pub witness: Witness,
+    /// Digest of an own challenge that struck out: asked again and again, never answered. Zero for none.
+    pub struck: Hash32,
     /// Merkle root over the digests of all transcripts.
     pub evidence_root: Hash32,
     /// Merkle root over the digests of the revealed facts.
@@ -69,55 +113,39 @@ pub struct Observation {
 
 impl Observation {
     /// Nothing measured yet.
-    pub fn empty(epoch: u64, provider: ProviderId, oracle: OracleId) -> Self {
+    pub fn empty(kinds: Kinds, epoch: u64, provider: ProviderId, oracle: OracleId) -> Self {
         Self {
             epoch,
             provider,
             oracle,
-            availability_scheduled: 0,
-            availability: Tally::default(),
-            latency_scheduled: 0,
-            latency_counted: 0,
-            over_t50: 0,
-            over_t95: 0,
-            over_t99: 0,
-            p50_us: 0,
-            p95_us: 0,
-            storage_scheduled: 0,
-            storage_valid: 0,
-            storage_invalid: 0,
-            storage_missing: 0,
-            storage_silent: 0,
-            storage_oracle_error: 0,
+            counts: kinds.iter().map(|plug| Counts::none(plug, 0)).collect(),
+            witness: Witness::None,
+            struck: Hash32::ZERO,
             evidence_root: Hash32::ZERO,
             facts_root: Hash32::ZERO,
         }
     }
 
-    /// The words of `assay.observation.v1`, without the salt.
+    /// What it says of one kind.
+    pub fn of(&self, kind: Kind) -> Option<&Counts> {
+        self.counts.iter().find(|counts| counts.kind == kind)
+    }
+
+    /// The words of `assay.observation.v1`, without the salt. Every list is preceded by its length.
     pub fn words(&self) -> Words {
         let mut words = Words::tagged("assay.observation.v1").with(&self.epoch).with(&self.provider).with(&self.oracle);
-        for value in [
-            self.availability_scheduled,
-            self.availability.counted,
-            self.availability.bad,
-            self.latency_scheduled,
-            self.latency_counted,
-            self.over_t50,
-            self.over_t95,
-            self.over_t99,
-            self.p50_us,
-            self.p95_us,
-            self.storage_scheduled,
-            self.storage_valid,
-            self.storage_invalid,
-            self.storage_missing,
-            self.storage_silent,
-            self.storage_oracle_error,
-        ] {
-            words.push(&value);
+        words.push(&(self.counts.len() as u64));
+        for counts in &self.counts {
+            words.push(&counts.kind.0);
+            words.push(&counts.scheduled);
+            words.push(&counts.counted);
+            for list in [&counts.bad, &counts.readings] {
+                words.push(&(list.len() as u64));
+                list.iter().for_each(|value| words.push(value));
+            }
         }
-        words.with(&self.evidence_root).with(&self.facts_root)
+        let (how, challenge) = self.witness.parts();
+        words.with(&how).with(&challenge).with(&self.struck).with(&self.evidence_root).with(&self.facts_root)
     }
 
     /// One word for the panel vector of `obsRoot`.
@@ -130,16 +158,10 @@ impl Observation {
         merkle::leaf(&self.words().with(salt))
     }
 
-    /// Whether the counts can be true at all.
-    fn is_consistent(&self) -> bool {
-        self.availability.bad <= self.availability.counted
-            && self.availability.counted <= self.availability_scheduled
-            && self.latency_counted <= self.latency_scheduled
-            && [self.over_t50, self.over_t95, self.over_t99].iter().all(|over| *over <= self.latency_counted)
-            && [self.storage_valid, self.storage_invalid, self.storage_missing, self.storage_silent, self.storage_oracle_error]
-                .iter()
-                .try_fold(0u64, |sum, part| sum.checked_add(*part))
-                == Some(self.storage_scheduled)
+    /// Whether it has exactly the network's kinds, and the counts can be true at all.
+    fn is_consistent(&self, kinds: Kinds) -> bool {
+        let plugs: Vec<_> = kinds.iter().collect();
+        self.counts.len() == plugs.len() && self.counts.iter().zip(plugs).all(|(counts, plug)| counts.is_of(plug))
     }
 }
 
@@ -151,6 +173,8 @@ pub enum Fault {
     StorageInvalid = 1,
     /// A signed statement that a chunk is missing.
     StorageMissing = 2,
+    /// No answer to a challenge that the whole panel asked again and again. The provider may still answer it on chain.
+    StorageSilent = 3,
 }
 
 impl Fault {
@@ -164,6 +188,7 @@ impl Fault {
         match self {
             Self::StorageInvalid => "signed storage answer does not verify",
             Self::StorageMissing => "provider signed that stored data is missing",
+            Self::StorageSilent => "provider was silent on a storage challenge before the whole panel",
         }
     }
 }
@@ -201,10 +226,10 @@ pub struct ProviderKeys {
 /// Why a fact proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FactError {
-    /// It names another epoch, oracle, provider, instance, class or claim set: each shifts what is drawn, so none may be chosen.
-    #[error("the fact is about another epoch, oracle, provider, class or claim set")]
+    /// It is of another instance, or about no storage challenge.
+    #[error("the fact is of another instance, or about no storage challenge")]
     Context,
-    /// The oracle's VRF schedules no such challenge.
+    /// The oracle's VRF schedules no such challenge: another epoch, oracle, class or claim set would shift what is drawn.
     #[error("the oracle's schedule has no such challenge: it was invented")]
     NotScheduled,
     /// The position is none of the challenge's samples, or the words are not as many as them.
@@ -227,33 +252,20 @@ pub enum FactError {
 impl Fact {
     /// Identity of the fact within its epoch.
     pub fn digest(&self) -> Hash32 {
-        let answer = crate::challenge::answer_digest_of(&self.words);
+        let answer = crate::challenge::digest_of_words(&[], &self.words);
         Words::tagged("assay.fact.v1").with(&self.challenge.digest()).with(&answer).with(&self.position).keccak()
     }
 
-    /// Proves the fault or says why there is none: everything is recomputed from the oracle's VRF and the chain.
-    pub fn verify(
-        &self,
-        instance: &Instance,
-        epoch: u64,
-        oracle: OracleId,
-        provider: &ProviderKeys,
-        vrf: &Signature,
-        params: &Params,
-    ) -> Result<Fault, FactError> {
+    /// Proves the fault or says why there is none: everything is recomputed from the oracle's schedule and the chain.
+    ///
+    /// A fact about a challenge of an earlier epoch is proven likewise, but for the schedule: it counts only while its challenge is on
+    /// the watch list that everybody computes ([`crate::report::Outcome::compute`]).
+    pub fn verify(&self, setting: &Setting, schedule: &PairSchedule, provider: &ProviderKeys) -> Result<Fault, FactError> {
         let challenge = &self.challenge;
-        if challenge.instance != *instance
-            || challenge.epoch != epoch
-            || challenge.oracle != oracle
-            || challenge.class_id != provider.class_id
-            || challenge.claim_root != provider.claims.hash
-            || challenge.claim_blocks != provider.claims.blocks
-        {
+        if challenge.instance != setting.instance || challenge.kind != Kind::STORAGE || challenge.chunks != STORAGE_SAMPLES {
             return Err(FactError::Context);
         }
-        let pair = PairSecret::new(vrf, challenge.provider);
-        let scheduled = pair.schedule(params).into_iter().any(|s| s.index == challenge.index && s.kind == Kind::Storage);
-        if challenge.kind != Kind::Storage || !scheduled || pair.child(challenge.index) != challenge.child {
+        if challenge.epoch > setting.epoch || (challenge.epoch == setting.epoch && !schedule.has(challenge)) {
             return Err(FactError::NotScheduled);
         }
         let samples = challenge.samples();
@@ -262,12 +274,13 @@ impl Fact {
             (Some(sample), Some(word)) if self.words.len() == samples.len() => (sample, word),
             _ => return Err(FactError::Position),
         };
-        let answer = crate::challenge::answer_digest_of(&self.words);
+        let answer = crate::challenge::digest_of_words(&[], &self.words);
         let signed = crate::challenge::answer_signing_digest(challenge, &answer);
         if secp::recover(&signed, &self.signature) != Ok(provider.receipt_key) {
             return Err(FactError::Signature);
         }
-        self.fault_of(sample, word, &provider.claims)
+        let claims = ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks };
+        self.fault_of(sample, word, &claims)
     }
 
     fn fault_of(&self, sample: &Sample, word: &Hash32, claims: &ClaimRoot) -> Result<Fault, FactError> {
@@ -383,6 +396,8 @@ pub struct Reveal {
     pub vrfs: Vec<Signature>,
     /// Proven faults, bound by the observations' facts roots.
     pub facts: Vec<Fact>,
+    /// Own challenges that struck out, at most one a provider, bound by the observations' `struck`.
+    pub struck: Vec<Challenge>,
 }
 
 /// Why a reveal is no reveal.
@@ -407,6 +422,9 @@ pub enum RevealError {
     /// A fact that proves nothing.
     #[error("invented fact: {0}")]
     InventedFact(#[from] FactError),
+    /// Challenges that struck out and are not the committed ones, not scheduled, or not counted as silent.
+    #[error("a challenge that struck out is not committed to, not scheduled, or not counted as silent")]
+    Struck,
 }
 
 /// A reveal that matches its commit and whose every fact is proven.
@@ -432,17 +450,8 @@ impl Reveal {
     }
 
     /// Checks everything a commit and the chain allow to check.
-    ///
-    /// `provider` gives a provider's keys at the epoch's reference block, `None` for an unknown one.
-    pub fn verify(
-        self,
-        commit: &Commit,
-        instance: &Instance,
-        key: &PublicKey,
-        params: &Params,
-        provider: impl Fn(ProviderId) -> Option<ProviderKeys>,
-    ) -> Result<VerifiedReveal, RevealError> {
-        if self.epoch != commit.epoch || self.oracle != commit.oracle {
+    pub fn verify(self, commit: &Commit, setting: &Setting) -> Result<VerifiedReveal, RevealError> {
+        if self.epoch != commit.epoch || self.oracle != commit.oracle || self.epoch != setting.epoch {
             return Err(RevealError::Context);
         }
         let count = u32::try_from(self.observations.len()).map_err(|_| RevealError::Mismatch)?;
@@ -453,19 +462,18 @@ impl Reveal {
         {
             return Err(RevealError::Mismatch);
         }
-        self.check_observations()?;
-        self.check_vrfs(instance, key, params)?;
-        self.check_scheduled(params, &provider)?;
-        let faults = self.check_facts(instance, params, provider)?;
-        let commit_digest = commit.digest(instance);
+        self.check_observations(setting.kinds)?;
+        self.check_vrfs(setting)?;
+        let faults = self.check_pairs(setting)?;
+        let commit_digest = commit.digest(&setting.instance);
         Ok(VerifiedReveal { reveal: self, commit_digest, faults })
     }
 
-    fn check_observations(&self) -> Result<(), RevealError> {
+    fn check_observations(&self, kinds: Kinds) -> Result<(), RevealError> {
         let mut previous = None;
         for SaltedObservation { observation, .. } in &self.observations {
             let ordered = previous.is_none_or(|previous| previous < observation.provider);
-            if !ordered || observation.epoch != self.epoch || observation.oracle != self.oracle || !observation.is_consistent() {
+            if !ordered || observation.epoch != self.epoch || observation.oracle != self.oracle || !observation.is_consistent(kinds) {
                 return Err(RevealError::Observation);
             }
             previous = Some(observation.provider);
@@ -473,59 +481,72 @@ impl Reveal {
         Ok(())
     }
 
-    fn check_vrfs(&self, instance: &Instance, key: &PublicKey, params: &Params) -> Result<(), RevealError> {
-        let slots = usize::try_from(params.slots).map_err(|_| RevealError::Vrf)?;
+    fn check_vrfs(&self, setting: &Setting) -> Result<(), RevealError> {
+        let key = setting.member(self.oracle).ok_or(RevealError::Context)?.key;
+        let slots = usize::try_from(setting.params.slots).map_err(|_| RevealError::Vrf)?;
         if self.vrfs.len() != slots || self.seeds.slots.len() != slots {
             return Err(RevealError::Vrf);
         }
         for ((slot, seed), vrf) in (0u32..).zip(&self.seeds.slots).zip(&self.vrfs) {
-            let message = vrf_message(instance, self.epoch, slot, seed);
+            let message = vrf_message(&setting.instance, self.epoch, slot, seed);
             key.verify(Domain::Vrf, &message, vrf).map_err(|_| RevealError::Vrf)?;
         }
         Ok(())
     }
 
-    /// What was scheduled is a function of the VRFs, never an oracle's word: coverage is judged by it. Call after [`Self::check_vrfs`].
-    fn check_scheduled(&self, params: &Params, provider: impl Fn(ProviderId) -> Option<ProviderKeys>) -> Result<(), RevealError> {
-        for SaltedObservation { observation, .. } in &self.observations {
-            let keys = provider(observation.provider).ok_or(RevealError::Observation)?;
-            let stated = ScheduledCounts {
-                availability: observation.availability_scheduled,
-                latency: observation.latency_scheduled,
-                storage_samples: observation.storage_scheduled,
-            };
-            if stated != ScheduledCounts::of(&self.vrfs, observation.provider, keys.claims.blocks, params) {
-                return Err(RevealError::Observation);
+    /// Everything that is said of one provider, against its schedule: what was scheduled is a function of the VRFs, never an oracle's
+    /// word. Call after [`Self::check_vrfs`]. Returns what each fact proves.
+    fn check_pairs(&self, setting: &Setting) -> Result<Vec<Fault>, RevealError> {
+        let limit = usize::try_from(setting.params.facts_per_provider).unwrap_or(usize::MAX);
+        let mut facts: BTreeMap<ProviderId, Vec<(usize, &Fact)>> = BTreeMap::new();
+        for (at, fact) in self.facts.iter().enumerate() {
+            facts.entry(fact.challenge.provider).or_default().push((at, fact));
+        }
+        let mut struck: BTreeMap<ProviderId, &Challenge> = BTreeMap::new();
+        for challenge in &self.struck {
+            if struck.insert(challenge.provider, challenge).is_some() {
+                return Err(RevealError::Struck);
             }
         }
-        Ok(())
-    }
-
-    fn check_facts(
-        &self,
-        instance: &Instance,
-        params: &Params,
-        provider: impl Fn(ProviderId) -> Option<ProviderKeys>,
-    ) -> Result<Vec<Fault>, RevealError> {
-        let limit = usize::try_from(params.facts_per_provider).unwrap_or(usize::MAX);
+        let panels = setting.panels(&self.seeds.epoch);
+        let mut faults = BTreeMap::new();
         for SaltedObservation { observation, .. } in &self.observations {
-            let digests: Vec<Hash32> =
-                self.facts.iter().filter(|fact| fact.challenge.provider == observation.provider).map(Fact::digest).collect();
+            let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
+            let panel = panels.of(observation.provider);
+            let schedule = PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
+            if observation.counts.iter().any(|counts| counts.scheduled != schedule.scheduled(counts.kind)) {
+                return Err(RevealError::Observation);
+            }
+            let own = facts.remove(&observation.provider).unwrap_or_default();
+            let digests: Vec<Hash32> = own.iter().map(|(_, fact)| fact.digest()).collect();
             if digests.len() > limit || facts_root(&digests) != observation.facts_root {
                 return Err(RevealError::Facts);
             }
+            for (at, fact) in own {
+                faults.insert(at, fact.verify(setting, &schedule, &terms.keys)?);
+            }
+            check_struck(observation, struck.remove(&observation.provider), &schedule)?;
         }
-        let mut faults = Vec::with_capacity(self.facts.len());
-        for fact in &self.facts {
-            let about = fact.challenge.provider;
-            let observed = self.observations.iter().any(|salted| salted.observation.provider == about);
-            let keys = provider(about).filter(|_| observed).ok_or(RevealError::Facts)?;
-            let slot = usize::try_from(fact.challenge.slot).map_err(|_| RevealError::Facts)?;
-            let vrf = self.vrfs.get(slot).ok_or(RevealError::Facts)?;
-            faults.push(fact.verify(instance, self.epoch, self.oracle, &keys, vrf, params)?);
+        match facts.is_empty() && struck.is_empty() {
+            true => Ok(faults.into_values().collect()),
+            false => Err(RevealError::Facts),
         }
-        Ok(faults)
     }
+}
+
+/// A challenge that struck out is the committed one, is on the schedule, and its samples are among the silent ones.
+fn check_struck(observation: &Observation, struck: Option<&Challenge>, schedule: &PairSchedule) -> Result<(), RevealError> {
+    let holds = match struck {
+        None => observation.struck.is_zero(),
+        Some(challenge) => {
+            let silent = observation.of(Kind::STORAGE).map_or(0, |counts| counts.bad_on(Storage::SILENT));
+            challenge.digest() == observation.struck
+                && challenge.kind == Kind::STORAGE
+                && schedule.has(challenge)
+                && silent >= u64::from(STORAGE_SAMPLES)
+        }
+    };
+    if holds { Ok(()) } else { Err(RevealError::Struck) }
 }
 
 #[cfg(test)]

@@ -59,6 +59,30 @@ pub struct Probing {
     pub coverage_ppm: u64,
 }
 
+/// How a provider's line is loaded in a bandwidth window. Both directions run at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bandwidth {
+    /// Length of a window, both directions and what is still in flight at their end included.
+    pub window_ms: u64,
+    /// No window starts earlier in a slot: the slot's beacon has to be seen first.
+    pub lead_ms: u64,
+    /// Nothing that a window would disturb is asked so shortly before one.
+    pub guard_ms: u64,
+    /// New bytes are offered for so long; the rest of the window is for what is in flight.
+    pub send_ms: u64,
+    /// Slices that end earlier are the ramp and are not judged.
+    pub ramp_ms: u64,
+    /// Length of a slice.
+    pub slice_ms: u64,
+    /// Bytes in flight beyond the path's own are at most what the acknowledged rate carries in this time.
+    pub in_flight_ms: u64,
+    /// Offered rate as a share of the class's floor: what a line carries beyond it is not asked for.
+    pub offered_ppm: u64,
+    /// Most bytes of one direction of one window.
+    pub max_bytes: u64,
+}
+
 /// Service levels of one class. A threshold of zero switches its dimension off.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +101,10 @@ pub struct Class {
     pub t95_us: u64,
     /// 99 % of the probes answer within this.
     pub t99_us: u64,
+    /// The line carries at least this towards the provider, kbit/s.
+    pub floor_in_kbps: u64,
+    /// The line carries at least this from the provider, kbit/s.
+    pub floor_out_kbps: u64,
 }
 
 /// Everything the oracles must agree on before an epoch begins.
@@ -107,6 +135,12 @@ pub struct Params {
     pub panel_group_limit: u32,
     /// Probes.
     pub probing: Probing,
+    /// Bandwidth windows.
+    pub bandwidth: Bandwidth,
+    /// A storage challenge that stays unanswered is asked again so long after its last ask, until the epoch ends.
+    pub reask_ms: u64,
+    /// Unanswered asks after which the whole panel takes a challenge over.
+    pub strikes: u32,
     /// Design effect of correlated samples, in thousandths (2000 = every second sample counts).
     pub design_effect_milli: u64,
     /// Most facts one oracle reveals about one provider.
@@ -154,6 +188,19 @@ impl Params {
                 oracle_error_limit_ppm: 200_000,
                 coverage_ppm: 800_000,
             },
+            bandwidth: Bandwidth {
+                window_ms: 1_000,
+                lead_ms: 500,
+                guard_ms: 200,
+                send_ms: 750,
+                ramp_ms: 300,
+                slice_ms: 100,
+                in_flight_ms: 100,
+                offered_ppm: 1_500_000,
+                max_bytes: 64 * 1024 * 1024,
+            },
+            reask_ms: 2_000,
+            strikes: 3,
             design_effect_milli: 2_000,
             facts_per_provider: 4,
             classes: vec![Class {
@@ -164,6 +211,8 @@ impl Params {
                 t50_us: 100_000,
                 t95_us: 200_000,
                 t99_us: 0,
+                floor_in_kbps: 20_000,
+                floor_out_kbps: 20_000,
             }],
             base_reward: TOKEN.saturating_mul(100),
             oracle_reward: TOKEN.saturating_mul(10),
@@ -208,6 +257,16 @@ impl Params {
         if p.availability_mean_ms == 0 || p.latency_mean_ms == 0 {
             return Some("probes need a mean gap of at least one millisecond");
         }
+        let b = &self.bandwidth;
+        if !(b.slice_ms > 0 && b.ramp_ms.saturating_add(b.slice_ms.saturating_mul(3)) <= b.send_ms && b.send_ms < b.window_ms) {
+            return Some("a bandwidth window needs its ramp, three slices behind it, and time for what is in flight: ramp + 3 slices <= send < window");
+        }
+        if b.max_bytes > crate::challenge::kinds::bandwidth::MAX_TEST_BYTES {
+            return Some("a bandwidth test has at most 4 GiB");
+        }
+        if self.strikes == 0 || self.reask_ms == 0 {
+            return Some("an unanswered challenge needs at least one strike and one millisecond between its asks");
+        }
         if p.block_share_ppm > PPM || p.coverage_ppm > PPM || p.oracle_error_limit_ppm > PPM || self.storage_slash_ppm > PPM {
             return Some("a share is at most 1000000 ppm");
         }
@@ -222,7 +281,7 @@ impl Params {
 
     /// `paramsHash` of a report.
     pub fn hash(&self) -> Hash32 {
-        let (d, p) = (&self.deadlines, &self.probing);
+        let (d, p, b) = (&self.deadlines, &self.probing, &self.bandwidth);
         let mut words = Words::tagged("assay.params.v1");
         for value in [
             u64::from(self.slots),
@@ -252,6 +311,17 @@ impl Params {
             p.stall_ms,
             p.oracle_error_limit_ppm,
             p.coverage_ppm,
+            b.window_ms,
+            b.lead_ms,
+            b.guard_ms,
+            b.send_ms,
+            b.ramp_ms,
+            b.slice_ms,
+            b.in_flight_ms,
+            b.offered_ppm,
+            b.max_bytes,
+            self.reask_ms,
+            u64::from(self.strikes),
             self.design_effect_milli,
             u64::from(self.facts_per_provider),
             self.storage_slash_ppm,
@@ -264,7 +334,15 @@ impl Params {
         for class in &self.classes {
             words.push(&class.id);
             words.push(&crate::hash::tag(&class.name));
-            for value in [class.weight_ppm, class.availability_ppm, class.t50_us, class.t95_us, class.t99_us] {
+            for value in [
+                class.weight_ppm,
+                class.availability_ppm,
+                class.t50_us,
+                class.t95_us,
+                class.t99_us,
+                class.floor_in_kbps,
+                class.floor_out_kbps,
+            ] {
                 words.push(&value);
             }
         }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::abi::Words;
+use crate::challenge::{Challenge, Kind, Kinds};
 use crate::bls::{BlsError, Domain, PublicKey, Signature};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};
-use crate::observation::{Observation, ProviderKeys, VerifiedReveal};
+use crate::observation::{Fault, Observation, ProviderKeys, VerifiedReveal};
 use crate::panel::{self, Candidate};
 use crate::params::{PPM, Params};
 use crate::verdict::{Case, Panel, PanelKind, PanelSeat, ProvenFact, Verdict, share};
@@ -158,6 +159,8 @@ pub struct Setting {
     pub genesis_s: u64,
     /// Parameters.
     pub params: Params,
+    /// Kinds of challenges.
+    pub kinds: Kinds,
     /// Reward token.
     pub token: Address,
     /// Most that one epoch may pay, smallest unit.
@@ -209,14 +212,19 @@ impl Setting {
         self.providers.get(index)
     }
 
-    /// The panel of a provider under an epoch seed.
+    /// The panel of a provider under an epoch seed. For many providers see [`Setting::panels`].
     pub fn panel(&self, seed: &Hash32, provider: ProviderId) -> Vec<OracleId> {
-        let candidates: Vec<Candidate> = self
+        self.panels(seed).of(provider)
+    }
+
+    /// The panels of all providers under an epoch seed.
+    pub fn panels(&self, seed: &Hash32) -> Panels<'_> {
+        let candidates = self
             .members
             .iter()
             .map(|m| Candidate { oracle: m.oracle, weight: m.weight, operator: m.operator, network_group: m.network_group })
             .collect();
-        panel::draw(seed, provider, &candidates, self.params.panel_size, self.params.panel_group_limit)
+        Panels { params: &self.params, seed: *seed, candidates }
     }
 
     /// Start of the epoch, unix ms.
@@ -236,6 +244,29 @@ impl Setting {
     }
 }
 
+/// Panels under one epoch seed, drawn when asked for.
+pub struct Panels<'a> {
+    params: &'a Params,
+    seed: Hash32,
+    candidates: Vec<Candidate>,
+}
+
+impl Panels<'_> {
+    /// A provider's panel, ascending.
+    pub fn of(&self, provider: ProviderId) -> Vec<OracleId> {
+        panel::draw(&self.seed, provider, &self.candidates, self.params.panel_size, self.params.panel_group_limit)
+    }
+}
+
+/// A challenge that an oracle asked in vain and that the whole panel asks from then on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Watched {
+    /// The challenge, of the epoch in which it struck out.
+    pub challenge: Challenge,
+    /// The silence was slashed. The provider may answer on chain, and an answer that is wrong is a fact like any other.
+    pub slashed: bool,
+}
+
 /// Where everybody stands after the last accepted report: what cumulative rewards continue from.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
@@ -247,6 +278,9 @@ pub struct Ledger {
     pub providers: BTreeMap<ProviderId, Standing>,
     /// Oracles.
     pub oracles: BTreeMap<OracleId, Standing>,
+    /// Unanswered challenges that the whole panel asks, at most one a provider.
+    #[serde(default)]
+    pub watch: BTreeMap<ProviderId, Watched>,
 }
 
 /// One account of the ledger.
@@ -317,6 +351,12 @@ impl Payee {
 }
 
 impl Ledger {
+    /// Whether the challenge that a verdict says is watched is the one on the list.
+    fn watches(&self, verdict: &Verdict) -> bool {
+        let open = self.watch.get(&verdict.provider).filter(|watched| !watched.slashed);
+        open.map_or(Hash32::ZERO, |watched| watched.challenge.digest()) == verdict.watched
+    }
+
     /// All accounts that ever earned something.
     pub fn payees(&self) -> impl Iterator<Item = (Payee, &Standing)> {
         let providers = self.providers.iter().map(|(id, standing)| (Payee::Provider(*id), standing));
@@ -358,12 +398,15 @@ impl Outcome {
             .filter(|(_, verified)| seeds.as_ref().is_some_and(|seeds| verified.reveal.seeds.digest() == seeds.digest))
             .map(|(oracle, verified)| (*oracle, verified))
             .collect();
+        let drawn = setting.panels(&epoch_seed);
+        let (facts, struck) = (facts_by_provider(&counted, inputs.parent), struck_by_provider(&counted));
         let mut panels = BTreeMap::new();
+        let mut watch = inputs.parent.watch.clone();
         let mut vectors = Vec::with_capacity(setting.providers.len());
         let mut verdicts = Vec::with_capacity(setting.providers.len());
         for terms in &setting.providers {
             let Some(class) = setting.params.class(terms.class_id) else { continue };
-            let members = setting.panel(&epoch_seed, terms.provider);
+            let members = drawn.of(terms.provider);
             let seats: Vec<PanelSeat<'_>> = members
                 .iter()
                 .map(|oracle| PanelSeat {
@@ -377,19 +420,22 @@ impl Outcome {
             } else {
                 PanelKind::Drawn
             };
-            let facts = facts_about(&counted, terms.provider);
             let case = Case {
                 epoch: setting.epoch,
                 provider: terms.provider,
                 class,
                 stake: terms.stake,
                 panel: Panel { seats: &seats, kind },
-                facts: &facts,
+                facts: facts.get(&terms.provider).map_or(&[], Vec::as_slice),
+                watched: inputs.parent.watch.get(&terms.provider).filter(|watched| !watched.slashed).map(|watched| &watched.challenge),
+                struck: struck.get(&terms.provider).copied(),
                 secure,
                 previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
             };
             vectors.push(panel_leaf(terms.provider, &seats));
-            verdicts.push(Verdict::judge(&case, &setting.params));
+            let verdict = Verdict::judge(&case, setting.kinds, &setting.params);
+            next_watch(&mut watch, &case, &verdict);
+            verdicts.push(verdict);
             panels.insert(terms.provider, members);
         }
         let paid_oracles: BTreeSet<OracleId> = counted
@@ -398,7 +444,7 @@ impl Outcome {
             .filter(|oracle| setting.member(*oracle).is_some() && kept_schedule(&counted, *oracle, &panels))
             .collect();
         fit_budget(&mut verdicts, paid_oracles.len(), setting);
-        let mut ledger = next_ledger(inputs.parent, setting, &verdicts, &paid_oracles);
+        let mut ledger = Ledger { watch, ..next_ledger(inputs.parent, setting, &verdicts, &paid_oracles) };
         let report = Report {
             chain_id: setting.instance.chain_id,
             settlement: setting.instance.settlement,
@@ -433,7 +479,8 @@ impl Outcome {
             && merkle::root(self.verdicts.iter().map(Verdict::leaf).collect()) == report.result_root
             && merkle::root(self.verdicts.iter().filter_map(slash_leaf).collect()) == report.slash_root
             && self.verdicts.iter().all(|verdict| {
-                self.ledger.providers.get(&verdict.provider).is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm)
+                let standing = self.ledger.providers.get(&verdict.provider);
+                standing.is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm) && self.ledger.watches(verdict)
             })
     }
 
@@ -482,17 +529,51 @@ fn observation_of<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, oracle: 
 /// Whether an oracle measured every provider whose panel it is on: it is paid for a schedule kept, not for showing up.
 fn kept_schedule(reveals: &BTreeMap<OracleId, &VerifiedReveal>, oracle: OracleId, panels: &BTreeMap<ProviderId, Vec<OracleId>>) -> bool {
     panels.iter().filter(|(_, panel)| panel.contains(&oracle)).all(|(provider, _)| {
-        observation_of(reveals, oracle, *provider).is_some_and(|seen| seen.availability.counted > 0 && seen.latency_counted > 0)
+        let asked = |seen: &Observation, kind| seen.of(kind).is_some_and(|counts| counts.counted > 0);
+        observation_of(reveals, oracle, *provider).is_some_and(|seen| asked(seen, Kind::AVAILABILITY) && asked(seen, Kind::LATENCY_ECHO))
     })
 }
 
-fn facts_about(reveals: &BTreeMap<OracleId, &VerifiedReveal>, provider: ProviderId) -> Vec<ProvenFact> {
-    reveals
-        .values()
-        .flat_map(|verified| verified.reveal.facts.iter().zip(&verified.faults))
-        .filter(|(fact, _)| fact.challenge.provider == provider)
-        .map(|(fact, fault)| ProvenFact { fault: *fault, digest: fact.digest() })
-        .collect()
+/// What included reveals prove. A fact about a challenge of another epoch counts only while the challenge is on the watch list.
+fn facts_by_provider(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Ledger) -> BTreeMap<ProviderId, Vec<ProvenFact>> {
+    let mut facts: BTreeMap<ProviderId, Vec<ProvenFact>> = BTreeMap::new();
+    for verified in reveals.values() {
+        for (fact, fault) in verified.reveal.facts.iter().zip(&verified.faults) {
+            let provider = fact.challenge.provider;
+            let is_watched = || parent.watch.get(&provider).is_some_and(|watched| watched.challenge == fact.challenge);
+            if fact.challenge.epoch == verified.reveal.epoch || is_watched() {
+                facts.entry(provider).or_default().push(ProvenFact { fault: *fault, digest: fact.digest() });
+            }
+        }
+    }
+    facts
+}
+
+/// Of each provider the challenge with the smallest digest among those that struck out.
+fn struck_by_provider<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>) -> BTreeMap<ProviderId, &'a Challenge> {
+    let mut struck: BTreeMap<ProviderId, &Challenge> = BTreeMap::new();
+    for challenge in reveals.values().flat_map(|verified| &verified.reveal.struck) {
+        let first = struck.entry(challenge.provider).or_insert(challenge);
+        if challenge.digest() < first.digest() {
+            *first = challenge;
+        }
+    }
+    struck
+}
+
+fn next_watch(watch: &mut BTreeMap<ProviderId, Watched>, case: &Case<'_>, verdict: &Verdict) {
+    match case.watch_from_now_on() {
+        Some(challenge) => {
+            watch.insert(case.provider, Watched { challenge: challenge.clone(), slashed: false });
+        }
+        None if verdict.slash_reason == Some(Fault::StorageSilent) => {
+            if let Some(watched) = watch.get_mut(&case.provider) {
+                watched.slashed = true;
+            }
+        }
+        // Answered, or slashed before: the latter stays for what may be answered on chain.
+        None => watch.retain(|provider, watched| *provider != case.provider || watched.slashed),
+    }
 }
 
 fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {

@@ -4,26 +4,30 @@
 //! proves a fault. The prober hands over readings, it decides nothing.
 
 mod facts;
+mod schedule;
 mod summary;
 
 pub use facts::facts_of;
-pub use summary::{ScheduledCounts, is_asked, summarise};
+pub use schedule::{Pair, PairSchedule, SlotSchedule};
+pub use summary::{struck_out, summarise};
 
 use crate::abi::Words;
-use crate::challenge::{self, Answer, Challenge, Checked, Kind};
-use crate::claim::ClaimSet;
+use crate::challenge::{self, Answer, Asked, Challenge, Checked, Kinds};
 use crate::hash::{Hash32, keccak};
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
 use crate::secp::{self, Signature65};
 
-/// One request of an availability probe: the probe itself or a retry.
+/// A clock reading of the oracle besides the round trip. The kind says what it means:
+///
+/// - availability: one for every request, when it was sent and its round trip in µs (`None` without an answer in time);
+/// - bandwidth: one at the end of every 100 ms slice, when the last byte was acknowledged and how many were by then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Attempt {
-    /// When it was sent, in microseconds after the probe's first request.
-    pub offset_us: u64,
-    /// Its round trip; `None` when it got no answer in time.
-    pub rtt_us: Option<u64>,
+pub struct Reading {
+    /// Microseconds after the challenge's first request.
+    pub at_us: u64,
+    /// What was read.
+    pub value: Option<u64>,
 }
 
 /// Why a probe is the oracle's own loss and says nothing of the provider.
@@ -105,24 +109,26 @@ impl Outcome {
     }
 }
 
-/// Everything an oracle keeps of one challenge.
+/// Everything an oracle keeps of one ask of one challenge.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transcript {
     /// What was asked.
     pub challenge: Challenge,
-    /// When it was to be sent, in microseconds from the slot's start.
+    /// 0 for the first ask; a storage challenge that stays unanswered is asked again and again: 1, 2, …
+    pub strike: u32,
+    /// When it was to be sent, in microseconds from the slot's start (for a later ask: of the slot in which it was due).
     pub scheduled_at_us: u64,
     /// How much later it was sent.
     pub slip_us: u64,
     /// Round trip of the answer on the oracle's monotonic clock; `None` without an answer in time.
     pub rtt_us: Option<u64>,
-    /// Availability only: every request that was sent.
-    pub attempts: Vec<Attempt>,
+    /// More readings, as the kind has them.
+    pub readings: Vec<Reading>,
     /// What became of it.
     pub outcome: Outcome,
     /// The answer, kept only when the outcome is [`Outcome::Checked`].
     pub answer: Option<Answer>,
-    /// Storage only: the provider's signature over the answer. Other answers are sealed ([`SlotSeal`]).
+    /// The provider's signature over the answer, for kinds that are signed by themselves. Other answers are sealed ([`SlotSeal`]).
     pub signature: Option<Signature65>,
 }
 
@@ -131,23 +137,28 @@ impl Transcript {
     ///
     /// Every list is preceded by its length and every option by a flag, so that no two transcripts share an encoding.
     pub fn digest(&self) -> Hash32 {
-        let mut words = Words::tagged("assay.transcript.v1").with(&self.challenge.digest()).with(&self.scheduled_at_us).with(&self.slip_us);
+        let mut words = Words::tagged("assay.transcript.v1")
+            .with(&self.challenge.digest())
+            .with(&self.strike)
+            .with(&self.scheduled_at_us)
+            .with(&self.slip_us);
         push_option(&mut words, self.rtt_us);
-        push_length(&mut words, self.attempts.len());
-        for attempt in &self.attempts {
-            words.push(&attempt.offset_us);
-            push_option(&mut words, attempt.rtt_us);
+        push_length(&mut words, self.readings.len());
+        for reading in &self.readings {
+            words.push(&reading.at_us);
+            push_option(&mut words, reading.value);
         }
         self.outcome.push_words(&mut words);
-        push_answer(&mut words, self.answer.as_ref());
+        words.push(&self.answer.is_some());
+        words.push(&self.answer.as_ref().map_or(Hash32::ZERO, Answer::digest));
         words.push(&self.signature.map_or(Hash32::ZERO, |signature| keccak([&signature.0])));
         words.keccak()
     }
 
     /// What a seal of the slot has to cover: (challenge digest, answer digest) of an answer that is not signed by itself.
     pub fn unsigned_answer(&self) -> Option<(Hash32, Hash32)> {
-        match (&self.outcome, &self.answer) {
-            (Outcome::Checked(_), Some(answer)) if self.challenge.kind != Kind::Storage => Some((self.challenge.digest(), answer.digest())),
+        match (&self.outcome, &self.answer, &self.signature) {
+            (Outcome::Checked(_), Some(answer), None) => Some((self.challenge.digest(), answer.digest())),
             _ => None,
         }
     }
@@ -169,18 +180,6 @@ fn push_positions(words: &mut Words, positions: &[u32]) {
     }
 }
 
-/// Form (0 none, 1 echo, 2 block, 3 storage) and the digest, which binds every byte of the answer.
-fn push_answer(words: &mut Words, answer: Option<&Answer>) {
-    let form: u8 = match answer {
-        None => 0,
-        Some(Answer::Echo(_)) => 1,
-        Some(Answer::Block(_)) => 2,
-        Some(Answer::Storage(_)) => 3,
-    };
-    words.push(&form);
-    words.push(&answer.map_or(Hash32::ZERO, Answer::digest));
-}
-
 /// The root over transcripts in an observation; the order does not matter.
 pub fn evidence_root(digests: impl IntoIterator<Item = Hash32>) -> Hash32 {
     merkle::root(digests.into_iter().map(|digest| merkle::leaf(&Words::new().with(&digest))).collect())
@@ -188,28 +187,15 @@ pub fn evidence_root(digests: impl IntoIterator<Item = Hash32>) -> Hash32 {
 
 /// What an answer that came in time is worth.
 ///
-/// Silent are: an answer of another kind or number of samples, one that cannot be checked because the provider does not serve the claims
-/// it registered (`claims` is `None`), and a storage answer that its receipt key did not sign: nothing that proves a fault, and nothing
-/// that earns credit.
-pub fn judge(
-    challenge: &Challenge,
-    answer: &Answer,
-    signature: Option<&Signature65>,
-    receipt_key: &Address,
-    claims: Option<&ClaimSet>,
-) -> Outcome {
-    if challenge.kind == Kind::Storage && !is_signed(challenge, answer, signature, receipt_key) {
+/// Silent are: an answer that its kind cannot make sense of (another form or number of samples, a provider that does not serve the claims
+/// it registered), and one that its kind wants signed and the receipt key did not sign: nothing that proves a fault, and nothing that
+/// earns credit.
+pub fn judge(kinds: Kinds, asked: &Asked<'_>, answer: &Answer, signature: Option<&Signature65>, receipt_key: &Address) -> Outcome {
+    let Some(plug) = kinds.get(asked.challenge.kind) else { return Outcome::Silent };
+    if plug.is_signed() && !is_signed(asked.challenge, answer, signature, receipt_key) {
         return Outcome::Silent;
     }
-    let nothing = ClaimSet::default();
-    let claims = match challenge.kind {
-        Kind::Availability | Kind::LatencyEcho => &nothing,
-        Kind::LatencyBlock | Kind::Storage => match claims {
-            Some(claims) => claims,
-            None => return Outcome::Silent,
-        },
-    };
-    answer.check(challenge, claims).map_or(Outcome::Silent, Outcome::Checked)
+    plug.verify(asked, answer).map_or(Outcome::Silent, Outcome::Checked)
 }
 
 fn is_signed(challenge: &Challenge, answer: &Answer, signature: Option<&Signature65>, receipt_key: &Address) -> bool {

@@ -3,13 +3,17 @@
 mod critical;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::abi::Words;
+use crate::challenge::kinds::storage::Storage;
+use crate::challenge::{Challenge, Kind, Kinds};
 use crate::hash::Hash32;
 use crate::ids::{OracleId, ProviderId};
-use crate::observation::{Fault, Observation};
+use crate::observation::{Fault, Observation, Witness};
 use crate::panel::faulty;
 use crate::params::{Class, PPM, Params};
 
@@ -30,21 +34,88 @@ pub enum Grade {
     Fail = 5,
 }
 
-/// What is judged.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Dimension {
+/// What is judged: a number that kinds of challenges contribute to, with a name for people.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Dimension(pub u8);
+
+impl Dimension {
     /// Probes answered.
-    Availability = 1,
+    pub const AVAILABILITY: Self = Self(1);
     /// Probes within T50.
-    LatencyP50 = 2,
+    pub const LATENCY_P50: Self = Self(2);
     /// Probes within T95.
-    LatencyP95 = 3,
+    pub const LATENCY_P95: Self = Self(3);
     /// Probes within T99.
-    LatencyP99 = 4,
+    pub const LATENCY_P99: Self = Self(4);
     /// Stored data proved.
-    Storage = 5,
+    pub const STORAGE: Self = Self(5);
+    /// The floor towards the provider.
+    pub const BANDWIDTH_IN: Self = Self(6);
+    /// The floor from the provider.
+    pub const BANDWIDTH_OUT: Self = Self(7);
+
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::AVAILABILITY, "availability"),
+        (Self::LATENCY_P50, "latency_p50"),
+        (Self::LATENCY_P95, "latency_p95"),
+        (Self::LATENCY_P99, "latency_p99"),
+        (Self::STORAGE, "storage"),
+        (Self::BANDWIDTH_IN, "bandwidth_in"),
+        (Self::BANDWIDTH_OUT, "bandwidth_out"),
+    ];
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMES.iter().find(|(dimension, _)| dimension == self) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "dimension_{}", self.0),
+        }
+    }
+}
+
+impl Serialize for Dimension {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dimension {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = Self::NAMES.iter().find(|(_, known)| *known == name).map(|(dimension, _)| *dimension);
+        let numbered = || name.strip_prefix("dimension_").and_then(|number| number.parse().ok()).map(Self);
+        known.or_else(numbered).ok_or_else(|| serde::de::Error::custom("unknown dimension"))
+    }
+}
+
+/// How the panel's numbers of a dimension become a grade.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// A share of bad events, by the rank that punishes; certain by the binomial test.
+    Rate,
+    /// One test of each oracle, by the median; certain when the rank that punishes says so too.
+    Median,
+    /// A proven fact decides; without one it is a rate.
+    Facts,
+}
+
+/// What a class promises about one kind: the kind's ground and how much of it is allowed. Objectives of several kinds with the same
+/// dimension are one, over the sum of their counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Objective {
+    /// What is judged.
+    pub dimension: Dimension,
+    /// Which of the kind's grounds is bad here.
+    pub ground: usize,
+    /// Allowed share of bad events, ppm.
+    pub allowed_ppm: u64,
+    /// Fewest raw events to judge by.
+    pub minimum: u64,
+    /// Design effect of this kind's events in thousandths, where it is known; otherwise the parameters' one.
+    pub design_effect_milli: Option<u64>,
+    /// How it is graded.
+    pub rule: Rule,
 }
 
 /// One dimension of one provider's epoch.
@@ -83,6 +154,10 @@ pub struct Verdict {
     pub dimensions: Vec<DimensionVerdict>,
     /// Median of the panel's median round trips, µs.
     pub p50_us: u64,
+    /// Median of the panel's tests towards the provider, kbit/s; at most what was offered.
+    pub in_kbps: u64,
+    /// Median of the panel's tests from the provider, kbit/s; at most what was offered.
+    pub out_kbps: u64,
     /// Storage samples over the panel: valid, invalid, missing, silent.
     pub storage: StorageCounts,
     /// Share of the base reward that is paid, ppm.
@@ -95,8 +170,15 @@ pub struct Verdict {
     pub slash: u128,
     /// Why, when slashed.
     pub slash_reason: Option<Fault>,
-    /// Root over the digests of all proven facts; zero without any.
+    /// Root over the digests of all proven facts, or of the one silence ([`silence_digest`]); zero without any.
     pub facts_root: Hash32,
+    /// Digest of the challenge that the whole panel watches from now on; zero for none.
+    pub watched: Hash32,
+}
+
+/// The fact that a slash for silence names (`assay.silence.v1`): the contract recomputes it when the provider answers there.
+pub fn silence_digest(challenge: &Hash32) -> Hash32 {
+    Words::tagged("assay.silence.v1").with(challenge).keccak()
 }
 
 /// Sums over the panel.
@@ -227,49 +309,96 @@ pub struct Case<'a> {
     pub panel: Panel<'a>,
     /// Facts proven in included reveals.
     pub facts: &'a [ProvenFact],
+    /// The challenge that the whole panel watches; `None` without one, or while its slash can still be answered.
+    pub watched: Option<&'a Challenge>,
+    /// A challenge that becomes the watched one unless there is one: it struck out in an included reveal.
+    pub struck: Option<&'a Challenge>,
     /// Whether the epoch's seed came from the beacon: without it nothing is slashed.
     pub secure: bool,
     /// Multiplier of the last epoch, ppm.
     pub previous_multiplier_ppm: u64,
 }
 
+impl<'a> Case<'a> {
+    /// What is held against the provider: proven facts, or else the silence of the watched challenge. Sorted, each once.
+    fn faults(&self) -> Vec<ProvenFact> {
+        let mut faults = self.facts.to_vec();
+        faults.sort_unstable();
+        faults.dedup();
+        if faults.is_empty()
+            && let Some(challenge) = self.watched.filter(|challenge| self.is_witnessed(challenge))
+        {
+            faults.push(ProvenFact { fault: Fault::StorageSilent, digest: silence_digest(&challenge.digest()) });
+        }
+        faults
+    }
+
+    fn is_fault_proven(&self) -> bool {
+        !self.faults().is_empty()
+    }
+
+    /// Whether as many members witness silence as it takes to judge.
+    fn is_witnessed(&self, challenge: &Challenge) -> bool {
+        self.panel.is_enough(self.votes_of(Witness::Silent(challenge.digest())))
+    }
+
+    /// Whether more members than may lie had an answer.
+    fn is_answered(&self, challenge: &Challenge) -> bool {
+        self.panel.exceeds_liars(self.votes_of(Witness::Answered(challenge.digest())))
+    }
+
+    fn votes_of(&self, witness: Witness) -> u64 {
+        self.panel.seen().filter(|(_, seen)| seen.witness == witness).fold(0, |sum, (seat, _)| sum.saturating_add(self.panel.votes(seat)))
+    }
+
+    /// The watched challenge stays until it is answered or slashed; only then another takes its place.
+    pub fn watch_from_now_on(&self) -> Option<&'a Challenge> {
+        match self.watched {
+            Some(challenge) if self.is_answered(challenge) || (self.secure && self.is_witnessed(challenge)) => None,
+            Some(challenge) => Some(challenge),
+            None => self.struck,
+        }
+    }
+}
+
 impl Verdict {
     /// Judges one provider (design section 7).
-    pub fn judge(case: &Case<'_>, params: &Params) -> Self {
-        let mut dimensions: Vec<DimensionVerdict> =
-            objectives(case.class).into_iter().map(|objective| objective.judge(&case.panel, params)).collect();
-        let storage = storage_counts(&case.panel);
-        dimensions.push(judge_storage(case, &storage));
+    pub fn judge(case: &Case<'_>, kinds: Kinds, params: &Params) -> Self {
+        let dimensions: Vec<DimensionVerdict> = goals(kinds, case.class).iter().map(|goal| goal.judge(case, params)).collect();
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
         let multiplier_ppm = multiplier(&dimensions, case.previous_multiplier_ppm);
-        let mut facts: Vec<ProvenFact> = case.facts.to_vec();
-        facts.sort_unstable();
-        facts.dedup();
-        let slash_reason = facts.first().map(|fact| fact.fault).filter(|_| case.secure);
+        let faults = case.faults();
+        let slash_reason = faults.first().map(|fact| fact.fault).filter(|_| case.secure);
         let slash = if slash_reason.is_some() { share(case.stake, params.storage_slash_ppm) } else { 0 };
         Self {
             provider: case.provider,
             epoch: case.epoch,
             outcome,
             dimensions,
-            p50_us: median_p50(&case.panel),
-            storage,
+            p50_us: median_reading(&case.panel, Kind::LATENCY_ECHO),
+            in_kbps: median_reading(&case.panel, Kind::INGRESS),
+            out_kbps: median_reading(&case.panel, Kind::EGRESS),
+            storage: storage_counts(&case.panel),
             multiplier_ppm,
             reward: share(share(params.base_reward, case.class.weight_ppm), multiplier_ppm),
             slash,
             slash_reason,
-            facts_root: crate::observation::facts_root(facts.iter().map(|fact| &fact.digest)),
+            facts_root: crate::observation::facts_root(faults.iter().map(|fact| &fact.digest)),
+            watched: case.watch_from_now_on().map_or(Hash32::ZERO, Challenge::digest),
         }
     }
 
     /// One word over all dimensions, for the result leaf.
     pub fn dimensions_word(&self) -> Hash32 {
-        let mut words = Words::tagged("assay.dimensions.v1").with(&self.p50_us);
+        let mut words = Words::tagged("assay.dimensions.v1").with(&self.watched);
+        for reading in [self.p50_us, self.in_kbps, self.out_kbps] {
+            words.push(&reading);
+        }
         for count in [self.storage.valid, self.storage.invalid, self.storage.missing, self.storage.silent] {
             words.push(&count);
         }
         for d in &self.dimensions {
-            words.push(&(d.dimension as u8));
+            words.push(&d.dimension.0);
             words.push(&(d.grade as u8));
             words.push(&d.reporting);
             for value in [d.bad, d.counted, d.median_bad, d.median_counted, d.burn_ppm, d.multiplier_ppm] {
@@ -301,27 +430,22 @@ pub fn share(amount: u128, ppm: u64) -> u128 {
     whole.saturating_mul(u128::from(ppm)).saturating_add(rest.saturating_mul(u128::from(ppm)) / MILLION)
 }
 
-/// A ratio objective of a class.
-struct Objective {
-    dimension: Dimension,
-    /// Allowed share of bad events, ppm.
-    allowed_ppm: u64,
-    /// Fewest raw probes to judge by.
-    minimum: u64,
+/// An objective with the kinds that feed it.
+struct Goal {
+    objective: Objective,
+    sources: Vec<(Kind, usize)>,
 }
 
-fn objectives(class: &Class) -> Vec<Objective> {
-    let latency = [
-        (Dimension::LatencyP50, class.t50_us, 500_000, 30),
-        (Dimension::LatencyP95, class.t95_us, 50_000, 90),
-        (Dimension::LatencyP99, class.t99_us, 10_000, 459),
-    ];
-    let availability =
-        Objective { dimension: Dimension::Availability, allowed_ppm: PPM.saturating_sub(class.availability_ppm), minimum: 1 };
-    let kept = latency.into_iter().filter(|(_, threshold, _, _)| *threshold > 0);
-    std::iter::once(availability)
-        .chain(kept.map(|(dimension, _, allowed_ppm, minimum)| Objective { dimension, allowed_ppm, minimum }))
-        .collect()
+/// The objectives of a class by dimension.
+fn goals(kinds: Kinds, class: &Class) -> Vec<Goal> {
+    let mut goals: BTreeMap<Dimension, Goal> = BTreeMap::new();
+    for plug in kinds.iter() {
+        for objective in plug.objectives(class) {
+            let goal = goals.entry(objective.dimension).or_insert_with(|| Goal { objective, sources: Vec::new() });
+            goal.sources.push((plug.kind(), objective.ground));
+        }
+    }
+    goals.into_values().collect()
 }
 
 /// One oracle's numbers for one dimension.
@@ -341,47 +465,79 @@ impl Report {
     }
 }
 
-impl Objective {
-    fn judge(&self, panel: &Panel<'_>, params: &Params) -> DimensionVerdict {
-        let mut reports: Vec<(Report, u64)> =
-            panel.seen().filter_map(|(seat, seen)| Some((self.report(seat.oracle, seen, params)?, panel.votes(seat)))).collect();
-        reports.sort_unstable_by(|(a, _), (b, _)| a.order(b));
-        let reporting = u32::try_from(reports.len()).unwrap_or(u32::MAX);
-        let lenient = ranked(&reports, |votes| panel.exceeds_liars(votes));
-        let median = median(&reports);
+/// A panel's reports on one dimension, by rank.
+struct Ranked {
+    reporting: u32,
+    lenient: Option<Report>,
+    median: Option<Report>,
+    is_enough: bool,
+}
+
+impl Goal {
+    fn judge(&self, case: &Case<'_>, params: &Params) -> DimensionVerdict {
+        let ranked = self.rank(&case.panel, params);
+        let judged = match self.objective.rule {
+            Rule::Median => ranked.median,
+            Rule::Rate | Rule::Facts => ranked.lenient,
+        };
+        let number = |report: Option<Report>, of: fn(Report) -> u64| report.map_or(0, of);
         let mut verdict = DimensionVerdict {
-            dimension: self.dimension,
+            dimension: self.objective.dimension,
             grade: Grade::Inconclusive,
-            reporting,
-            bad: lenient.map_or(0, |report| report.bad),
-            counted: lenient.map_or(0, |report| report.counted),
-            median_bad: median.map_or(0, |report| report.bad),
-            median_counted: median.map_or(0, |report| report.counted),
+            reporting: ranked.reporting,
+            bad: number(judged, |report| report.bad),
+            counted: number(judged, |report| report.counted),
+            median_bad: number(ranked.median, |report| report.bad),
+            median_counted: number(ranked.median, |report| report.counted),
             burn_ppm: 0,
             multiplier_ppm: PPM,
         };
-        if !panel.is_enough(votes_of(&reports)) || verdict.counted == 0 {
-            return verdict;
+        if self.objective.rule == Rule::Facts && case.is_fault_proven() {
+            return DimensionVerdict { grade: Grade::Fail, multiplier_ppm: 0, ..verdict };
         }
-        if verdict.counted < self.minimum {
+        if self.is_never_asked(&case.panel) {
             verdict.grade = Grade::Insufficient;
             return verdict;
         }
-        verdict.burn_ppm = burn(verdict.bad, verdict.counted, self.allowed_ppm);
+        if !ranked.is_enough || verdict.counted == 0 {
+            return verdict;
+        }
+        if verdict.counted < self.objective.minimum {
+            verdict.grade = Grade::Insufficient;
+            return verdict;
+        }
+        verdict.burn_ppm = burn(verdict.bad, verdict.counted, self.objective.allowed_ppm);
         verdict.multiplier_ppm = multiplier_of_burn(verdict.burn_ppm);
-        verdict.grade = self.grade(verdict.bad, verdict.counted, params);
+        verdict.grade = self.grade(verdict.bad, verdict.counted, ranked.lenient, params);
         verdict
+    }
+
+    fn rank(&self, panel: &Panel<'_>, params: &Params) -> Ranked {
+        let mut reports: Vec<(Report, u64)> =
+            panel.seen().filter_map(|(seat, seen)| Some((self.report(seat.oracle, seen, params)?, panel.votes(seat)))).collect();
+        reports.sort_unstable_by(|(a, _), (b, _)| a.order(b));
+        Ranked {
+            reporting: u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            lenient: ranked(&reports, |votes| panel.exceeds_liars(votes)),
+            median: median(&reports),
+            is_enough: panel.is_enough(votes_of(&reports)),
+        }
+    }
+
+    /// Whether the schedule asks nothing of it, of nobody: what is not asked is no fault of the panel.
+    fn is_never_asked(&self, panel: &Panel<'_>) -> bool {
+        let mut seen = panel.seen().peekable();
+        seen.peek().is_some() && seen.all(|(_, seen)| self.sources.iter().all(|(kind, _)| seen.of(*kind).is_none_or(|c| c.scheduled == 0)))
     }
 
     /// An oracle's vote, if it covered enough and erred little enough itself.
     fn report(&self, oracle: OracleId, seen: &Observation, params: &Params) -> Option<Report> {
-        let (scheduled, counted, bad) = match self.dimension {
-            Dimension::Availability => (seen.availability_scheduled, seen.availability.counted, seen.availability.bad),
-            Dimension::LatencyP50 => (seen.latency_scheduled, seen.latency_counted, seen.over_t50),
-            Dimension::LatencyP95 => (seen.latency_scheduled, seen.latency_counted, seen.over_t95),
-            Dimension::LatencyP99 => (seen.latency_scheduled, seen.latency_counted, seen.over_t99),
-            Dimension::Storage => return None,
-        };
+        let (mut scheduled, mut counted, mut bad) = (0u64, 0u64, 0u64);
+        for (counts, ground) in self.sources.iter().filter_map(|(kind, ground)| Some((seen.of(*kind)?, *ground))) {
+            scheduled = scheduled.saturating_add(counts.scheduled);
+            counted = counted.saturating_add(counts.counted);
+            bad = bad.saturating_add(counts.bad_on(ground));
+        }
         let of_scheduled = |ppm: u64| u128::from(scheduled).saturating_mul(u128::from(ppm));
         let in_ppm = |count: u64| u128::from(count).saturating_mul(u128::from(PPM));
         let covered = in_ppm(counted) >= of_scheduled(params.probing.coverage_ppm);
@@ -389,25 +545,31 @@ impl Objective {
         (counted > 0 && covered && !erred).then_some(Report { oracle, bad, counted })
     }
 
-    fn grade(&self, bad: u64, counted: u64, params: &Params) -> Grade {
-        let share = u128::from(bad).saturating_mul(u128::from(PPM));
-        let at = |ppm: u64| u128::from(counted).saturating_mul(u128::from(ppm));
-        if share <= at(self.allowed_ppm) {
+    fn grade(&self, bad: u64, counted: u64, lenient: Option<Report>, params: &Params) -> Grade {
+        if !self.is_over(bad, counted, self.objective.allowed_ppm) {
             return Grade::Pass;
         }
         // Material: twice the allowance, or half-way from it to everything, whichever is less.
-        let doubled = self.allowed_ppm.saturating_mul(2);
-        let halfway = PPM.saturating_add(self.allowed_ppm) / 2;
-        let material = share >= at(doubled.min(halfway));
-        if material && self.is_certain(bad, counted, params.design_effect_milli) { Grade::Fail } else { Grade::Degraded }
+        let doubled = self.objective.allowed_ppm.saturating_mul(2);
+        let halfway = PPM.saturating_add(self.objective.allowed_ppm) / 2;
+        let material = u128::from(bad).saturating_mul(u128::from(PPM)) >= u128::from(counted).saturating_mul(u128::from(doubled.min(halfway)));
+        let certain = match self.objective.rule {
+            Rule::Median => lenient.is_some_and(|report| self.is_over(report.bad, report.counted, self.objective.allowed_ppm)),
+            Rule::Rate | Rule::Facts => self.is_certain(bad, counted, params.design_effect_milli),
+        };
+        if material && certain { Grade::Fail } else { Grade::Degraded }
+    }
+
+    fn is_over(&self, bad: u64, counted: u64, ppm: u64) -> bool {
+        u128::from(bad).saturating_mul(u128::from(PPM)) > u128::from(counted).saturating_mul(u128::from(ppm))
     }
 
     /// Whether a provider that just keeps its objective shows this many bad events with a probability below 10^-4.
-    fn is_certain(&self, bad: u64, counted: u64, design_effect_milli: u64) -> bool {
-        let design = design_effect_milli.clamp(1_000, 10_000);
+    fn is_certain(&self, bad: u64, counted: u64, default_milli: u64) -> bool {
+        let design = self.objective.design_effect_milli.unwrap_or(default_milli.clamp(1_000, 10_000)).max(1_000);
         let independent_bad = bad.saturating_mul(1_000).checked_div(design).unwrap_or(0);
         let independent = counted.saturating_mul(1_000).div_ceil(design);
-        critical::is_significant(self.allowed_ppm, independent_bad, independent)
+        critical::is_significant(self.objective.allowed_ppm, independent_bad, independent)
     }
 }
 
@@ -439,43 +601,26 @@ fn multiplier(dimensions: &[DimensionVerdict], previous_ppm: u64) -> u64 {
 }
 
 fn storage_counts(panel: &Panel<'_>) -> StorageCounts {
-    panel.seen().fold(StorageCounts::default(), |sum, (_, seen)| StorageCounts {
-        valid: sum.valid.saturating_add(seen.storage_valid),
-        invalid: sum.invalid.saturating_add(seen.storage_invalid),
-        missing: sum.missing.saturating_add(seen.storage_missing),
-        silent: sum.silent.saturating_add(seen.storage_silent),
+    panel.seen().filter_map(|(_, seen)| seen.of(Kind::STORAGE)).fold(StorageCounts::default(), |sum, counts| {
+        let [invalid, missing, silent] = [Storage::INVALID, Storage::MISSING, Storage::SILENT].map(|ground| counts.bad_on(ground));
+        let valid = counts.counted.saturating_sub(invalid).saturating_sub(missing).saturating_sub(silent);
+        StorageCounts {
+            valid: sum.valid.saturating_add(valid),
+            invalid: sum.invalid.saturating_add(invalid),
+            missing: sum.missing.saturating_add(missing),
+            silent: sum.silent.saturating_add(silent),
+        }
     })
 }
 
-/// Facts are a union: one proven fact is enough, an unproven one counts for nothing.
-fn judge_storage(case: &Case<'_>, counts: &StorageCounts) -> DimensionVerdict {
-    let reporting = case.panel.seen().filter(|(_, seen)| seen.storage_valid > 0).count();
-    let failed = !case.facts.is_empty();
-    let enough = reporting > faulty(case.panel.seats.len());
-    let counted = counts.valid.saturating_add(counts.invalid).saturating_add(counts.missing);
-    let bad = counts.invalid.saturating_add(counts.missing);
-    DimensionVerdict {
-        dimension: Dimension::Storage,
-        grade: if failed {
-            Grade::Fail
-        } else if enough {
-            Grade::Pass
-        } else {
-            Grade::Insufficient
-        },
-        reporting: u32::try_from(reporting).unwrap_or(u32::MAX),
-        bad,
-        counted,
-        median_bad: bad,
-        median_counted: counted,
-        burn_ppm: 0,
-        multiplier_ppm: if failed { 0 } else { PPM },
-    }
-}
-
-fn median_p50(panel: &Panel<'_>) -> u64 {
-    let mut values: Vec<(u64, u64)> =
-        panel.seen().filter(|(_, seen)| seen.p50_us > 0).map(|(seat, seen)| (seen.p50_us, panel.votes(seat))).collect();
+/// Median of the panel's first readings of a kind, over those who counted anything and read more than nothing.
+fn median_reading(panel: &Panel<'_>, kind: Kind) -> u64 {
+    let mut values: Vec<(u64, u64)> = panel
+        .seen()
+        .filter_map(|(seat, seen)| Some((seen.of(kind)?, panel.votes(seat))))
+        .filter(|(counts, _)| counts.counted > 0 && counts.reading(0) > 0)
+        .map(|(counts, votes)| (counts.reading(0), votes))
+        .collect();
     values.sort_unstable();
     median(&values).unwrap_or(0)
 }

@@ -255,8 +255,7 @@ impl Actor {
 
     fn open_own(&self, epoch: u64, reveal: Reveal, commit: Commit) -> Option<Input> {
         let setting = &self.running.get(&epoch)?.frame.setting;
-        let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-        let verified = reveal.verify(&commit, &setting.instance, self.signer.public_key(), &setting.params, keys).ok()?;
+        let verified = reveal.verify(&commit, setting).ok()?;
         Some(Input::Observed(Box::new(verified), commit))
     }
 

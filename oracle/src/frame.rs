@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use assay_chain::{ChainError, Client, ProviderRecord, SettlementConfig};
 use assay_core::beacon::ChainInfo;
+use assay_core::challenge::Kinds;
 use assay_core::claim::ClaimRoot;
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::observation::ProviderKeys;
@@ -108,6 +109,7 @@ impl Frames {
             epoch,
             genesis_s: self.settlement.genesis_s,
             params: self.params.as_ref().clone(),
+            kinds: Kinds::standard(),
             token: self.settlement.token,
             epoch_budget: self.settlement.epoch_budget,
             set_epoch: view.set_epoch,

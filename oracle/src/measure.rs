@@ -12,14 +12,14 @@ use assay_challenger::measure::{Assignment, Target, run_slot};
 use assay_challenger::seal::seal;
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::Signature;
-use assay_core::challenge::schedule::PairSecret;
+use assay_core::challenge::window::windows;
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::observation::{Commit, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
 use assay_core::params::Params;
 use assay_core::report::ProviderTerms;
-use assay_core::transcript::{Outcome, ScheduledCounts, Transcript, facts_of, summarise};
+use assay_core::transcript::{Outcome, Pair, PairSchedule, SlotSchedule, Transcript, facts_of, summarise};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -88,12 +88,11 @@ struct Subject {
 }
 
 /// One slot of one provider.
-#[derive(Clone, Copy)]
 struct Place {
     epoch: u64,
     slot: u32,
     start_ms: u64,
-    vrf: Signature,
+    schedule: Arc<SlotSchedule>,
 }
 
 async fn ended(tasks: &mut JoinSet<()>) {
@@ -143,8 +142,13 @@ impl Measurer {
                 // We were not there. Missing transcripts lower our coverage, no more and no less than thousands of lost probes would.
                 continue;
             }
-            let place = Place { epoch: setting.epoch, slot, start_ms, vrf };
             for (subject, _) in &subjects {
+                let Some(class) = setting.params.class(subject.terms.class_id) else { continue };
+                let panel = setting.panel(&epoch_seed.value, subject.terms.provider);
+                let windows = windows(&epoch_seed.value, &seed.value, slot, subject.terms.provider, &panel, &setting.params);
+                let pair = Pair::new(setting, &subject.terms, me);
+                let schedule = SlotSchedule::new(pair, slot, &vrf, &windows, class, &setting.params, setting.kinds);
+                let place = Place { epoch: setting.epoch, slot, start_ms, schedule: Arc::new(schedule) };
                 let (this, frame, subject, probing) = (self.clone(), frame.clone(), subject.clone(), probing.clone());
                 slots.spawn(async move { this.slot(&frame, &subject, place, probing).await });
             }
@@ -201,12 +205,13 @@ impl Measurer {
                 receipt_key: terms.keys.receipt_key,
             },
             claims: subject.claims.get().cloned(),
-            vrf: place.vrf,
+            kinds: setting.kinds,
+            schedule: place.schedule.clone(),
         };
         let (sink, source) = mpsc::channel(ARRIVALS);
         let probes = run_slot(assignment.clone(), &subject.line, &self.watchdog, sink, cancel.clone());
         let every = flush_time(&setting.params);
-        let (report, ()) = tokio::join!(probes, self.keep_arriving(place, terms.provider, source, every));
+        let (report, ()) = tokio::join!(probes, self.keep_arriving(&place, terms.provider, source, every));
         // The seal is worth having and not worth waiting for: the answers' own evidence is stored already.
         let Some(link) = subject.line.link().filter(|_| !report.cancelled) else { return };
         if let Some(Ok(seal)) = cancel.run_until_cancelled(seal(link, &assignment, &report.unsigned)).await
@@ -217,7 +222,7 @@ impl Measurer {
     }
 
     /// Stores transcripts as they come, in batches. A batch that cannot be stored is tried again with the next one.
-    async fn keep_arriving(&self, place: Place, provider: ProviderId, mut source: mpsc::Receiver<Transcript>, every: Duration) {
+    async fn keep_arriving(&self, place: &Place, provider: ProviderId, mut source: mpsc::Receiver<Transcript>, every: Duration) {
         let (mut batch, mut open) = (Vec::new(), true);
         while open {
             open = gather(&mut source, &mut batch, every).await;
@@ -247,23 +252,24 @@ impl Measurer {
     ) -> Result<(VerifiedReveal, Commit), MeasureError> {
         let setting = &frame.setting;
         let (epoch, me) = (setting.epoch, self.signer.oracle());
+        let panels = setting.panels(&seeds.epoch);
         let mut observations = Vec::new();
         let mut facts = Vec::new();
         for subject in subjects {
             let terms = &subject.terms;
-            let Some(class) = setting.params.class(terms.class_id) else { continue };
-            let transcripts = self.transcripts(epoch, terms.provider, &vrfs).await?;
+            let panel = panels.of(terms.provider);
+            let Some(schedule) = PairSchedule::new(setting, &panel, terms, me, &seeds, &vrfs) else { continue };
+            let transcripts = self.transcripts(epoch, terms.provider, &schedule).await?;
             let own_facts = match subject.claims.get() {
                 Some(claims) => facts_of(&transcripts, claims, setting.params.facts_per_provider),
                 None => Vec::new(),
             };
-            let scheduled = ScheduledCounts::of(&vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
-            let observation = summarise(epoch, terms.provider, me, class, &scheduled, &transcripts, &own_facts);
+            let observation = summarise(setting, terms, me, &schedule, &transcripts, None, &own_facts);
             observations.push(SaltedObservation { observation, salt: random_salt()? });
             facts.extend(own_facts);
         }
         observations.sort_by_key(|salted| salted.observation.provider);
-        let reveal = Reveal { epoch, oracle: me, seeds, observations, vrfs, facts };
+        let reveal = Reveal { epoch, oracle: me, seeds, observations, vrfs, facts, struck: Vec::new() };
         let commit = Commit {
             epoch,
             oracle: me,
@@ -273,8 +279,7 @@ impl Measurer {
             leaf_count: u32::try_from(reveal.observations.len()).unwrap_or(u32::MAX),
             log_head: Hash32::ZERO,
         };
-        let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-        let verified = reveal.verify(&commit, &setting.instance, self.signer.public_key(), &setting.params, keys)?;
+        let verified = reveal.verify(&commit, setting)?;
         // Nothing that was measured: it is secret until the reveals.
         info!(epoch, providers = verified.reveal.observations.len(), "measured");
         Ok((verified, commit))
@@ -282,16 +287,12 @@ impl Measurer {
 
     /// What is stored of the provider under these VRFs. A restart may have changed a slot's seed: what was asked under the other one is on no
     /// schedule that we reveal.
-    async fn transcripts(&self, epoch: u64, provider: ProviderId, vrfs: &[Signature]) -> Result<Vec<Transcript>, MeasureError> {
-        let pairs: Vec<PairSecret> = vrfs.iter().map(|vrf| PairSecret::new(vrf, provider)).collect();
+    async fn transcripts(&self, epoch: u64, provider: ProviderId, schedule: &PairSchedule) -> Result<Vec<Transcript>, MeasureError> {
         let mut transcripts = Vec::new();
         for bundle in self.store.evidence_about(epoch, provider).await? {
             transcripts.extend(decode_bundle(&bundle.bundle).map_err(|_| MeasureError::Evidence { epoch })?.transcripts);
         }
-        transcripts.retain(|Transcript { challenge, .. }| {
-            let pair = usize::try_from(challenge.slot).ok().and_then(|slot| pairs.get(slot));
-            pair.is_some_and(|pair| pair.child(challenge.index) == challenge.child)
-        });
+        transcripts.retain(|transcript| schedule.has(&transcript.challenge));
         Ok(merge(transcripts))
     }
 }

@@ -1,6 +1,6 @@
 //! Wire types to core types and back. Every wire message is hostile until it came through here.
 
-use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind};
+use assay_core::challenge::{Answer, Challenge, Kind, MAX_CHUNKS};
 use assay_core::claim::{Claim, ClaimRoot, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
@@ -10,9 +10,6 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::provider::v1 as wire;
-
-/// The most samples of one storage answer that are read.
-const MAX_SAMPLES: usize = 64;
 
 /// A field is absent or has the wrong size or value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -140,11 +137,12 @@ impl TryFrom<wire::ChallengeRequest> for Challenge {
             slot: request.slot,
             oracle: OracleId(request.oracle_id),
             provider: ProviderId(request.provider_id),
-            kind: Kind::from_number(request.kind).ok_or(malformed("kind"))?,
+            kind: u8::try_from(request.kind).ok().filter(|number| *number > 0).map(Kind).ok_or(malformed("kind"))?,
             index: request.index,
             class_id: u16::try_from(request.class_id).map_err(|_| malformed("class_id"))?,
             claim_root: hash(&request.claim_root, "claim_root")?,
             claim_blocks: request.claim_blocks,
+            chunks: Some(request.chunks).filter(|chunks| *chunks <= MAX_CHUNKS).ok_or(malformed("chunks"))?,
             child: hash(&request.child, "child")?.0,
         })
     }
@@ -159,12 +157,13 @@ impl From<&Challenge> for wire::ChallengeRequest {
             slot: challenge.slot,
             oracle_id: challenge.oracle.0,
             provider_id: challenge.provider.0,
-            kind: u32::from(challenge.kind.number()),
+            kind: u32::from(challenge.kind.0),
             index: challenge.index,
             class_id: u32::from(challenge.class_id),
             claim_root: wire_bytes(&challenge.claim_root.0),
             claim_blocks: challenge.claim_blocks,
             child: wire_bytes(&challenge.child),
+            chunks: challenge.chunks,
         }
     }
 }
@@ -191,47 +190,30 @@ impl From<Slice> for wire::Slice {
 }
 
 impl wire::ChallengeReply {
-    /// An answer; `signature` for storage answers.
+    /// An answer; `signature` for kinds that are signed by themselves.
     pub fn new(answer: Answer, signature: Option<&Signature65>) -> Self {
-        use wire::challenge_reply::Answer as Wire;
-        let answer = match answer {
-            Answer::Echo(echo) => Wire::Echo(wire_bytes(&echo)),
-            Answer::Block(None) => Wire::Block(wire::BlockAnswer::default()),
-            Answer::Block(Some(answer)) => {
-                Wire::Block(wire::BlockAnswer { mac: wire_bytes(&answer.mac), slice: Some(answer.slice.into()) })
-            }
-            Answer::Storage(samples) => {
-                let samples = samples.into_iter().map(|slice| wire::StorageSample { slice: slice.map(Into::into) });
-                Wire::Storage(wire::StorageAnswer { samples: samples.collect() })
-            }
-        };
-        Self { answer: Some(answer), signature: signature.map(|s| wire_bytes(&s.0)).unwrap_or_default() }
-    }
-
-    /// The answer, unchecked, and the signature that must accompany a storage answer.
-    pub fn parse(self) -> Result<(Answer, Option<Signature65>), ConvertError> {
-        use wire::challenge_reply::Answer as Wire;
-        match self.answer.ok_or(absent("answer"))? {
-            Wire::Echo(echo) => Ok((Answer::Echo(hash(&echo, "echo")?.0), None)),
-            Wire::Block(block) => Ok((Answer::Block(parse_block(block)?), None)),
-            Wire::Storage(storage) => {
-                if storage.samples.len() > MAX_SAMPLES {
-                    return Err(malformed("samples"));
-                }
-                let samples = storage.samples.into_iter().map(|sample| sample.slice.map(TryInto::try_into).transpose());
-                let signature = signature(&self.signature)?;
-                Ok((Answer::Storage(samples.collect::<Result<_, _>>()?), Some(signature)))
-            }
+        let samples = answer.samples.into_iter().map(|slice| wire::Sample { slice: slice.map(Into::into) });
+        Self {
+            payload: answer.payload.into(),
+            samples: samples.collect(),
+            signature: signature.map(|s| wire_bytes(&s.0)).unwrap_or_default(),
         }
     }
-}
 
-fn parse_block(block: wire::BlockAnswer) -> Result<Option<BlockAnswer>, ConvertError> {
-    let Some(slice) = block.slice else {
-        return match block.mac.is_empty() {
-            true => Ok(None),
-            false => Err(malformed("mac")),
+    /// The answer and its signature, if it has one; both unchecked.
+    pub fn parse(self) -> Result<(Answer, Option<Signature65>), ConvertError> {
+        if self.payload.len() > Answer::MAX_PAYLOAD_BYTES {
+            return Err(malformed("payload"));
+        }
+        if self.samples.len() > MAX_CHUNKS as usize {
+            return Err(malformed("samples"));
+        }
+        let samples = self.samples.into_iter().map(|sample| sample.slice.map(TryInto::try_into).transpose());
+        let answer = Answer { payload: self.payload.into(), samples: samples.collect::<Result<_, _>>()? };
+        let signature = match self.signature.is_empty() {
+            true => None,
+            false => Some(signature(&self.signature)?),
         };
-    };
-    Ok(Some(BlockAnswer { mac: hash(&block.mac, "mac")?.0, slice: slice.try_into()? }))
+        Ok((answer, signature))
+    }
 }

@@ -8,7 +8,8 @@ use assay_core::claim::{ClaimProof, ClaimRoot, MAX_DEPTH, ProofStep};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish};
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::{Commit, Fact, Observation, Reveal, SaltedObservation, Seeds, SignedCommit, Tally};
+use assay_core::challenge::Kind;
+use assay_core::observation::{Commit, Counts, Fact, Observation, Reveal, SaltedObservation, Seeds, SignedCommit, Witness};
 use assay_core::report::{Certificate, Report};
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
@@ -33,6 +34,12 @@ pub const MAX_FACTS: usize = 4 * 4_096;
 pub const MAX_FACT_BYTES: usize = 256 * 1024;
 /// No fact is shorter: its hashes, its addresses and its signature alone are longer.
 const MIN_FACT_BYTES: usize = 256;
+/// The most challenges of one reveal that struck out: one of each provider.
+pub const MAX_STRUCK: usize = 4_096;
+/// The most kinds of challenges.
+const MAX_KINDS: usize = 64;
+/// The most grounds, and the most readings, of one kind.
+const MAX_VALUES: u64 = 16;
 /// The most slots of an epoch.
 pub const MAX_SLOTS: usize = 4_096;
 /// The most words of one fact.
@@ -184,7 +191,8 @@ mod shape {
     const SIGNED_COMMIT: Shape = shape(&[(1, &LEAF)]);
     /// A decoded fact takes hundreds of bytes, however few it had on the wire.
     const FACT: Shape = Shape(&[(1, &LEAF), (4, &LEAF), (5, &LEAF), (6, &LEAF)], MIN_FACT_BYTES..=MAX_FACT_BYTES);
-    pub(super) const REVEAL: Shape = shape(&[(3, &LEAF), (4, &LEAF), (6, &FACT)]);
+    const CHALLENGE: Shape = Shape(&[], 96..=512);
+    pub(super) const REVEAL: Shape = shape(&[(3, &LEAF), (4, &LEAF), (6, &FACT), (7, &CHALLENGE)]);
     const BIT_VOTE: Shape = shape(&[(3, &LEAF)]);
     const SIGNED_BIT_VOTE: Shape = shape(&[(1, &BIT_VOTE)]);
     const PROPOSAL: Shape = shape(&[(4, &SIGNED_COMMIT), (5, &SIGNED_BIT_VOTE)]);
@@ -398,21 +406,9 @@ impl TryFrom<wire::Observation> for SaltedObservation {
             epoch: wire.epoch,
             provider: ProviderId(wire.provider_id),
             oracle: OracleId(wire.oracle_id),
-            availability_scheduled: wire.availability_scheduled,
-            availability: Tally { counted: wire.availability_counted, bad: wire.availability_bad },
-            latency_scheduled: wire.latency_scheduled,
-            latency_counted: wire.latency_counted,
-            over_t50: wire.over_t50,
-            over_t95: wire.over_t95,
-            over_t99: wire.over_t99,
-            p50_us: wire.p50_us,
-            p95_us: wire.p95_us,
-            storage_scheduled: wire.storage_scheduled,
-            storage_valid: wire.storage_valid,
-            storage_invalid: wire.storage_invalid,
-            storage_missing: wire.storage_missing,
-            storage_silent: wire.storage_silent,
-            storage_oracle_error: wire.storage_oracle_error,
+            counts: counts::read(&wire.counts)?,
+            witness: Witness::from_parts(wire.witness, hash_or_zero(&wire.witnessed, "witnessed")?).ok_or(malformed("witness"))?,
+            struck: hash_or_zero(&wire.struck, "struck")?,
             evidence_root: hash(&wire.evidence_root, "evidence_root")?,
             facts_root: hash(&wire.facts_root, "facts_root")?,
         };
@@ -423,29 +419,82 @@ impl TryFrom<wire::Observation> for SaltedObservation {
 impl From<&SaltedObservation> for wire::Observation {
     fn from(salted: &SaltedObservation) -> Self {
         let observation = &salted.observation;
+        let (witness, witnessed) = observation.witness.parts();
         Self {
             epoch: observation.epoch,
             provider_id: observation.provider.0,
             oracle_id: observation.oracle.0,
-            availability_scheduled: observation.availability_scheduled,
-            availability_counted: observation.availability.counted,
-            availability_bad: observation.availability.bad,
-            latency_scheduled: observation.latency_scheduled,
-            latency_counted: observation.latency_counted,
-            over_t50: observation.over_t50,
-            over_t95: observation.over_t95,
-            over_t99: observation.over_t99,
-            p50_us: observation.p50_us,
-            p95_us: observation.p95_us,
-            storage_scheduled: observation.storage_scheduled,
-            storage_valid: observation.storage_valid,
-            storage_invalid: observation.storage_invalid,
-            storage_missing: observation.storage_missing,
-            storage_silent: observation.storage_silent,
-            storage_oracle_error: observation.storage_oracle_error,
+            counts: counts::write(&observation.counts),
+            witness: u32::from(witness),
+            witnessed: bytes_unless_zero(&witnessed),
+            struck: bytes_unless_zero(&observation.struck),
             evidence_root: wire_bytes(&observation.evidence_root.0),
             facts_root: wire_bytes(&observation.facts_root.0),
             salt: wire_bytes(&salted.salt.0),
+        }
+    }
+}
+
+/// Exactly 32 bytes, or none for the zero hash; zero bytes are refused, so that there is one encoding.
+fn hash_or_zero(bytes: &[u8], field: &'static str) -> Result<Hash32, ConvertError> {
+    match bytes.is_empty() {
+        true => Ok(Hash32::ZERO),
+        false => hash(bytes, field).and_then(|hash| if hash.is_zero() { Err(malformed(field)) } else { Ok(hash) }),
+    }
+}
+
+fn bytes_unless_zero(hash: &Hash32) -> Bytes {
+    match hash.is_zero() {
+        true => Bytes::new(),
+        false => wire_bytes(&hash.0),
+    }
+}
+
+/// Counts as varints in one byte string: a list of small messages would cost a receiver many times its bytes.
+mod counts {
+    use super::{Bytes, ConvertError, Counts, Kind, MAX_KINDS, MAX_VALUES, malformed};
+
+    pub(super) fn write(all: &[Counts]) -> Bytes {
+        let mut bytes = Vec::new();
+        let mut put = |value: u64| prost::encoding::encode_varint(value, &mut bytes);
+        for counts in all {
+            [u64::from(counts.kind.0), counts.scheduled, counts.counted].into_iter().for_each(&mut put);
+            for list in [&counts.bad, &counts.readings] {
+                put(list.len() as u64);
+                list.iter().copied().for_each(&mut put);
+            }
+        }
+        bytes.into()
+    }
+
+    pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Counts>, ConvertError> {
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            if all.len() == MAX_KINDS {
+                return Err(malformed("counts"));
+            }
+            let kind = u8::try_from(take(&mut bytes)?).map_err(|_| malformed("counts"))?;
+            let (scheduled, counted) = (take(&mut bytes)?, take(&mut bytes)?);
+            let (bad, readings) = (list(&mut bytes)?, list(&mut bytes)?);
+            all.push(Counts { kind: Kind(kind), scheduled, counted, bad, readings });
+        }
+        Ok(all)
+    }
+
+    fn list(bytes: &mut &[u8]) -> Result<Vec<u64>, ConvertError> {
+        match take(bytes)? {
+            length if length <= MAX_VALUES => (0..length).map(|_| take(bytes)).collect(),
+            _ => Err(malformed("counts")),
+        }
+    }
+
+    /// A varint in its shortest form, so that the same counts have one encoding.
+    fn take(bytes: &mut &[u8]) -> Result<u64, ConvertError> {
+        let before = bytes.len();
+        let value = prost::encoding::decode_varint(bytes).map_err(|_| malformed("counts"))?;
+        match before - bytes.len() == prost::encoding::encoded_len_varint(value) {
+            true => Ok(value),
+            false => Err(malformed("counts")),
         }
     }
 }
@@ -507,6 +556,7 @@ impl TryFrom<wire::Reveal> for Reveal {
             observations: all(reveal.observations, MAX_OBSERVATIONS, "observations")?,
             vrfs: vrfs.iter().map(|vrf| bls(vrf, "vrfs")).collect::<Result<_, _>>()?,
             facts: all(reveal.facts, MAX_FACTS, "facts")?,
+            struck: all(reveal.struck, MAX_STRUCK, "struck")?,
         })
     }
 }
@@ -520,6 +570,7 @@ impl From<&Reveal> for wire::Reveal {
             observations: reveal.observations.iter().map(Into::into).collect(),
             vrfs: reveal.vrfs.iter().flat_map(Signature::to_compressed).collect(),
             facts: reveal.facts.iter().map(Into::into).collect(),
+            struck: reveal.struck.iter().map(Into::into).collect(),
         }
     }
 }

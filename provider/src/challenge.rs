@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind, Sample, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf};
+use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::{Answer, Challenge, Kind, Sample, answer_signing_digest, seal_digest, seal_leaf};
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId, ProviderId};
@@ -50,12 +51,14 @@ impl ProviderService {
         let challenge = Challenge::try_from(request)?;
         self.expect_ours(&challenge.instance, challenge.provider)?;
         let answer = match challenge.kind {
-            Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(&challenge)),
-            Kind::LatencyBlock => Answer::Block(self.block(&challenge).await?),
-            Kind::Storage => Answer::Storage(self.slices(&challenge).await?),
+            Kind::AVAILABILITY => Answer::of_payload(availability::echo(&challenge)),
+            Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(&challenge)),
+            Kind::LATENCY_BLOCK => self.block(&challenge).await?,
+            Kind::STORAGE => Answer { payload: Vec::new(), samples: self.slices(&challenge).await? },
+            kind => return Err(StoreError::UnknownKind(kind)),
         };
         let digest = answer.digest();
-        if challenge.kind == Kind::Storage {
+        if challenge.kind == Kind::STORAGE {
             let signature = self.store.key().sign(&answer_signing_digest(&challenge, &digest))?;
             return Ok(wire::ChallengeReply::new(answer, Some(&signature)));
         }
@@ -64,9 +67,13 @@ impl ProviderService {
         Ok(wire::ChallengeReply::new(answer, None))
     }
 
-    async fn block(&self, challenge: &Challenge) -> Result<Option<BlockAnswer>, StoreError> {
-        let slice = self.slices(challenge).await?.pop().flatten();
-        Ok(slice.map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice }))
+    async fn block(&self, challenge: &Challenge) -> Result<Answer, StoreError> {
+        let samples = self.slices(challenge).await?;
+        let payload = match samples.first() {
+            Some(Some(slice)) => latency::block_mac(challenge, &slice.chunk).to_vec(),
+            _ => Vec::new(),
+        };
+        Ok(Answer { payload, samples })
     }
 
     async fn slices(&self, challenge: &Challenge) -> Result<Vec<Option<Slice>>, StoreError> {
@@ -160,6 +167,18 @@ impl Provider for ProviderService {
         let limit = Duration::from_millis(self.store.limits().challenge_timeout_ms);
         let reply = timeout(limit, self.answer(request.into_inner())).await.map_err(|_| StoreError::TooBusy)??;
         Ok(Response::new(reply))
+    }
+
+    type IngressStream = futures::stream::BoxStream<'static, Result<wire::IngressReply, Status>>;
+
+    async fn ingress(&self, _: Request<tonic::Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    type EgressStream = futures::stream::BoxStream<'static, Result<wire::EgressReply, Status>>;
+
+    async fn egress(&self, _: Request<tonic::Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
     }
 
     async fn seal(&self, request: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use assay_core::challenge::Kind;
 use assay_core::claim::{ClaimError, ClaimRoot};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
@@ -102,6 +103,9 @@ pub enum StoreError {
     /// There is no stored block to ask for.
     #[error("nothing is claimed, so no block can be asked for")]
     NothingClaimed,
+    /// A challenge of a kind that this version does not know, or of one that has its own stream.
+    #[error("challenges of kind {} are not answered by this call", .0.0)]
+    UnknownKind(Kind),
     /// No such replica.
     #[error("replica {0} is not stored here")]
     UnknownReplica(Hash32),
@@ -191,6 +195,7 @@ impl From<StoreError> for Status {
             | E::Incomplete { .. }
             | E::UnknownClaimSet(_)
             | E::NothingClaimed
+            | E::UnknownKind(_)
             | E::NotGiven { .. } => Self::failed_precondition(text),
             E::Io(_) | E::Index(_) | E::Migrate(_) | E::Damaged(_) | E::OtherIdentity { .. } | E::Sign(_) | E::Task => {
                 error!(error = text, "request failed");

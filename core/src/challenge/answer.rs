@@ -1,6 +1,6 @@
 //! What comes back, how it is signed, and how it is checked.
 
-use super::{Challenge, Kind, Sample};
+use super::{Asked, Challenge, Sample};
 use crate::abi::Words;
 use crate::claim::ClaimSet;
 use crate::hash::{Hash32, keccak};
@@ -9,24 +9,15 @@ use crate::merkle;
 use crate::replica::{BLOCK_BYTES, CHUNKS_PER_BLOCK};
 use crate::slice::{self, Slice};
 
-/// A stored chunk with its proof and the hash that only a holder of the chunk can make in time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BlockAnswer {
-    /// BLAKE3 `keyed_hash(child, chunk)`: keyed, never prefixed.
-    pub mac: [u8; 32],
-    /// The chunk and its path.
-    pub slice: Slice,
-}
-
 /// An answer as parsed from the wire; nothing in it is believed yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// To availability and echo challenges.
-    Echo([u8; 32]),
-    /// To a stored-block challenge; `None` is a statement that the chunk is missing.
-    Block(Option<BlockAnswer>),
-    /// To a storage challenge, in the order of its samples; `None` is a statement that the chunk is missing.
-    Storage(Vec<Option<Slice>>),
+///
+/// Every kind's answer has this form: the kind's own message, and the stored chunks that the challenge asks for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Answer {
+    /// The kind's own message, at most [`Answer::MAX_PAYLOAD_BYTES`].
+    pub payload: Vec<u8>,
+    /// In the order of the challenge's samples; `None` is a statement that the chunk is missing.
+    pub samples: Vec<Option<Slice>>,
 }
 
 /// What checking an answer showed.
@@ -44,6 +35,11 @@ pub struct Checked {
 pub type MissingSamples = Vec<u32>;
 
 impl Checked {
+    /// Of an answer without samples: right or wrong.
+    pub fn all_or_nothing(holds: bool) -> Self {
+        Self { valid: u32::from(holds), invalid: if holds { vec![] } else { vec![0] }, missing: vec![] }
+    }
+
     /// Whether every sample verified.
     pub fn all_valid(&self) -> bool {
         self.invalid.is_empty() && self.missing.is_empty()
@@ -53,9 +49,9 @@ impl Checked {
 /// Why an answer does not even have the form of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// An answer of another kind than the challenge's.
-    #[error("the answer is of another kind than the challenge")]
-    Kind,
+    /// The kind's own message is none.
+    #[error("the answer's payload is not of the challenge's kind")]
+    Payload,
     /// More or fewer samples than asked for.
     #[error("the answer has {got} samples, asked were {asked}")]
     Count {
@@ -64,64 +60,51 @@ pub enum AnswerError {
         /// Samples in the challenge.
         asked: usize,
     },
-    /// The claim set is not the one the challenge names.
-    #[error("the claim set is not the one that the challenge names")]
+    /// The claim set is not known, or not the one the challenge names.
+    #[error("the claim set that the challenge names is not known")]
     Claims,
+    /// The challenge asks for another number of chunks than its kind does.
+    #[error("the challenge is none of its kind")]
+    Challenge,
+    /// It cannot be checked without the oracle's VRF.
+    #[error("the answer cannot be checked without the oracle's VRF")]
+    Secret,
 }
 
 impl Answer {
-    /// The digest a provider signs: one word a sample, zero for "missing".
+    /// The most bytes of a kind's own message.
+    pub const MAX_PAYLOAD_BYTES: usize = 4_096;
+
+    /// An answer of a payload alone.
+    pub fn of_payload(payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: payload.into(), samples: Vec::new() }
+    }
+
+    /// The digest a provider signs: the payload's hash, then one word a sample, zero for "missing".
     pub fn digest(&self) -> Hash32 {
-        match self {
-            Self::Echo(echo) => keccak([echo]),
-            Self::Block(None) => Words::new().with(&Hash32::ZERO).with(&Hash32::ZERO).keccak(),
-            Self::Block(Some(answer)) => Words::new().with(&Hash32(answer.mac)).with(&answer.slice.digest()).keccak(),
-            Self::Storage(samples) => digest_of_samples(&Self::sample_words(samples)),
-        }
+        digest_of_words(&self.payload, &self.sample_words())
     }
 
-    /// The words whose hash a storage answer's digest is.
-    pub fn sample_words(samples: &[Option<Slice>]) -> Vec<Hash32> {
-        samples.iter().map(|sample| sample.as_ref().map_or(Hash32::ZERO, Slice::digest)).collect()
-    }
-
-    /// Checks the answer against the challenge and the frozen claim set.
-    pub fn check(&self, challenge: &Challenge, claims: &ClaimSet) -> Result<Checked, AnswerError> {
-        match (self, challenge.kind) {
-            (Self::Echo(answer), Kind::Availability | Kind::LatencyEcho) => {
-                let valid = *answer == echo(challenge);
-                Ok(Checked { valid: u32::from(valid), invalid: if valid { vec![] } else { vec![0] }, missing: vec![] })
-            }
-            (Self::Block(answer), Kind::LatencyBlock) => {
-                let mac_holds = answer.as_ref().is_none_or(|a| a.mac == block_mac(challenge, &a.slice.chunk));
-                let slices = [answer.as_ref().map(|a| &a.slice)];
-                let mut checked = check_samples(challenge, claims, slices.into_iter())?;
-                if !mac_holds && checked.valid == 1 {
-                    checked = Checked { valid: 0, invalid: vec![0], missing: vec![] };
-                }
-                Ok(checked)
-            }
-            (Self::Storage(samples), Kind::Storage) => check_samples(challenge, claims, samples.iter().map(Option::as_ref)),
-            _ => Err(AnswerError::Kind),
-        }
+    /// One word a sample.
+    pub fn sample_words(&self) -> Vec<Hash32> {
+        self.samples.iter().map(|sample| sample.as_ref().map_or(Hash32::ZERO, Slice::digest)).collect()
     }
 }
 
-fn check_samples<'a>(
-    challenge: &Challenge,
-    claims: &ClaimSet,
-    slices: impl ExactSizeIterator<Item = Option<&'a Slice>>,
-) -> Result<Checked, AnswerError> {
+/// Checks the samples of an answer, each against its replica's root in the frozen claim set.
+pub fn check_samples(asked: &Asked<'_>, samples: &[Option<Slice>]) -> Result<Checked, AnswerError> {
+    let challenge = asked.challenge;
+    let claims = asked.claims.ok_or(AnswerError::Claims)?;
     let root = claims.root();
     if root.hash != challenge.claim_root || root.blocks != challenge.claim_blocks {
         return Err(AnswerError::Claims);
     }
-    let asked = challenge.samples();
-    if slices.len() != asked.len() {
-        return Err(AnswerError::Count { got: slices.len(), asked: asked.len() });
+    let drawn = challenge.samples();
+    if samples.len() != drawn.len() {
+        return Err(AnswerError::Count { got: samples.len(), asked: drawn.len() });
     }
     let mut checked = Checked { valid: 0, invalid: vec![], missing: vec![] };
-    for ((position, sample), slice) in (0u32..).zip(&asked).zip(slices) {
+    for ((position, sample), slice) in (0u32..).zip(&drawn).zip(samples) {
         match slice {
             None => checked.missing.push(position),
             Some(slice) if sample_holds(sample, slice, claims) => checked.valid = checked.valid.saturating_add(1),
@@ -145,27 +128,13 @@ pub(crate) fn holds_in_replica(root: &Hash32, blocks: u64, block: u64, chunk: u3
     }
 }
 
-/// The digest of a storage answer from its words.
-pub(crate) fn digest_of_samples(words: &[Hash32]) -> Hash32 {
-    let mut all = Words::new();
+/// The digest of an answer from its payload and its samples' words.
+pub(crate) fn digest_of_words(payload: &[u8], words: &[Hash32]) -> Hash32 {
+    let mut all = Words::new().with(&keccak([payload]));
     for word in words {
         all.push(word);
     }
     all.keccak()
-}
-
-/// The right answer to an availability or echo challenge.
-pub fn echo(challenge: &Challenge) -> [u8; 32] {
-    let label: &[u8] = match challenge.kind {
-        Kind::Availability => b"availability",
-        _ => b"latency",
-    };
-    *blake3::keyed_hash(&challenge.child, label).as_bytes()
-}
-
-/// The keyed hash of a stored chunk.
-pub fn block_mac(challenge: &Challenge, chunk: &[u8]) -> [u8; 32] {
-    *blake3::keyed_hash(&challenge.child, chunk).as_bytes()
 }
 
 /// What a provider's receipt key signs for one storage answer (`assay.answer.v1`).

@@ -1,68 +1,35 @@
 //! Challenges: what is asked, when, and what a right answer looks like.
 //!
 //! A challenge is a function of public randomness and the oracle's VRF ([`schedule`]); everything that matters is bound into one
-//! digest and one merlin transcript, so that an answer to one challenge is worth nothing for another.
+//! digest and one merlin transcript, so that an answer to one challenge is worth nothing for another. What a *kind* of challenge asks,
+//! accepts and counts stands behind one trait, [`ChallengeKind`]; the rest of the system knows kinds by their number alone.
 
 mod answer;
+pub mod kind;
+pub mod kinds;
 pub mod schedule;
 mod stream;
+pub mod window;
 
-pub use answer::{
-    Answer, AnswerError, BlockAnswer, Checked, MissingSamples, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf,
-};
-pub(crate) use answer::{digest_of_samples as answer_digest_of, holds_in_replica};
+pub use answer::{Answer, AnswerError, Checked, MissingSamples, answer_signing_digest, check_samples, seal_digest, seal_leaf};
+pub(crate) use answer::{digest_of_words, holds_in_replica};
+pub use kind::{Asked, ChallengeKind, Kind, Kinds};
+pub use kinds::storage::STORAGE_SAMPLES;
 pub use stream::Stream;
 
 use merlin::Transcript;
+use serde::{Deserialize, Serialize};
 
 use crate::abi::Words;
 use crate::hash::Hash32;
 use crate::ids::{Instance, OracleId, ProviderId};
 use crate::replica::CHUNKS_PER_BLOCK;
 
-/// Samples of one storage audit (c in the detection bound `1 − (1 − f)^c`).
-pub const STORAGE_SAMPLES: usize = 30;
-
-/// A kind of challenge; the number is its wire and ABI form.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Kind {
-    /// A minimal authenticated call, with retries.
-    Availability = 1,
-    /// Round trip of an echo.
-    LatencyEcho = 2,
-    /// Round trip of a keyed hash over a random stored chunk: an echo proxy without the data cannot answer.
-    LatencyBlock = 3,
-    /// Possession of randomly drawn chunks.
-    Storage = 4,
-}
-
-impl Kind {
-    /// All kinds in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Availability, Self::LatencyEcho, Self::LatencyBlock, Self::Storage];
-
-    /// The kind with this number.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| u32::from(kind.number()) == number)
-    }
-
-    /// Its number.
-    pub fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// How many stored chunks it asks for.
-    pub fn samples(self) -> usize {
-        match self {
-            Self::Availability | Self::LatencyEcho => 0,
-            Self::LatencyBlock => 1,
-            Self::Storage => STORAGE_SAMPLES,
-        }
-    }
-}
+/// The most stored chunks that one challenge may ask for, whatever its kind.
+pub const MAX_CHUNKS: u32 = 64;
 
 /// One challenge, complete: whoever holds it can derive what is asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Challenge {
     /// Chain and settlement contract.
     pub instance: Instance,
@@ -84,7 +51,10 @@ pub struct Challenge {
     pub claim_root: Hash32,
     /// Blocks in the claim set: pins every size below it.
     pub claim_blocks: u64,
+    /// How many stored chunks it asks for, at most [`MAX_CHUNKS`].
+    pub chunks: u32,
     /// The challenge's own secret, which reveals nothing of any other's.
+    #[serde(with = "as_hash")]
     pub child: [u8; 32],
 }
 
@@ -97,6 +67,21 @@ pub struct Sample {
     pub chunk: u32,
 }
 
+/// 32 bytes in the form of a hash: `0x` and hex.
+mod as_hash {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::hash::Hash32;
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        Hash32(*bytes).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        Hash32::deserialize(deserializer).map(|hash| hash.0)
+    }
+}
+
 impl Challenge {
     fn words(&self) -> Words {
         Words::new()
@@ -105,11 +90,12 @@ impl Challenge {
             .with(&self.slot)
             .with(&self.oracle)
             .with(&self.provider)
-            .with(&self.kind.number())
+            .with(&self.kind.0)
             .with(&self.index)
             .with(&self.class_id)
             .with(&self.claim_root)
             .with(&self.claim_blocks)
+            .with(&self.chunks)
             .with(&Hash32(self.child))
     }
 
@@ -131,12 +117,17 @@ impl Challenge {
 
     /// The chunks asked for: uniform over the claim set, with replacement. None when nothing is claimed.
     pub fn samples(&self) -> Vec<Sample> {
-        if self.claim_blocks == 0 {
-            return Vec::new();
-        }
+        self.draws().take(usize::try_from(self.chunks.min(MAX_CHUNKS)).unwrap_or(0)).collect()
+    }
+
+    /// Chunks without end, uniform over the claim set, with replacement: [`Self::samples`] are the first of them. Empty when nothing
+    /// is claimed.
+    pub fn draws(&self) -> impl Iterator<Item = Sample> + Send + use<> {
         let mut stream = Stream::new(&[self.seed().as_bytes()]);
-        (0..self.kind.samples())
-            .map(|_| Sample { block: stream.below(self.claim_blocks), chunk: u32::try_from(stream.below(CHUNKS_PER_BLOCK)).unwrap_or(0) })
-            .collect()
+        let blocks = self.claim_blocks;
+        std::iter::from_fn(move || {
+            let block = (blocks > 0).then(|| stream.below(blocks))?;
+            Some(Sample { block, chunk: u32::try_from(stream.below(CHUNKS_PER_BLOCK)).unwrap_or(0) })
+        })
     }
 }

@@ -225,15 +225,13 @@ impl Close {
 
     /// Matches a reveal with a commit we hold.
     pub fn open(&self, reveal: Reveal) -> Result<VerifiedReveal, RevealError> {
-        let member = self.setting.member(reveal.oracle).ok_or(RevealError::Context)?;
         let root = reveal.root();
         let held = self
             .commits
             .range((reveal.oracle, Hash32::ZERO)..=(reveal.oracle, Hash32([0xff; 32])))
             .find(|(_, held)| held.signed.commit.root == root)
             .ok_or(RevealError::Mismatch)?;
-        let keys = |provider| self.setting.provider(provider).map(|terms| terms.keys);
-        reveal.verify(&held.1.signed.commit, &self.setting.instance, &member.key, &self.setting.params, keys)
+        reveal.verify(&held.1.signed.commit, &self.setting)
     }
 
     /// Takes one input at a time and says what to do.

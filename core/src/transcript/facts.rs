@@ -1,7 +1,7 @@
 //! Facts: what transcripts prove against a provider, to everybody and without trust in the oracle.
 
 use super::{Outcome, Transcript};
-use crate::challenge::{Answer, Kind, Sample};
+use crate::challenge::{Kind, Sample};
 use crate::claim::{ClaimProof, ClaimSet};
 use crate::observation::{Fact, Fault};
 
@@ -19,17 +19,16 @@ pub fn facts_of(transcripts: &[Transcript], claims: &ClaimSet, limit: u32) -> Ve
 }
 
 fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
-    let (Outcome::Checked(checked), Some(Answer::Storage(slices)), Some(signature)) =
-        (&transcript.outcome, &transcript.answer, transcript.signature)
+    let (Outcome::Checked(checked), Some(answer), Some(signature)) = (&transcript.outcome, &transcript.answer, transcript.signature)
     else {
         return Vec::new();
     };
     let challenge = &transcript.challenge;
-    if challenge.kind != Kind::Storage {
+    if challenge.kind != Kind::STORAGE {
         return Vec::new();
     }
     let samples = challenge.samples();
-    let words = Answer::sample_words(slices);
+    let words = answer.sample_words();
     let invalid = checked.invalid.iter().map(|position| (Fault::StorageInvalid, *position));
     let missing = checked.missing.iter().map(|position| (Fault::StorageMissing, *position));
     invalid
@@ -41,7 +40,7 @@ fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
                 challenge: challenge.clone(),
                 position,
                 words: words.clone(),
-                slice: slices.get(at)?.clone(),
+                slice: answer.samples.get(at)?.clone(),
                 claim: claim.clone(),
                 proof: ClaimProof::default(),
                 signature,

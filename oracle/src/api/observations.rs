@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use assay_core::abi::Words;
 use assay_core::claim::{Claim, ClaimProof};
 use assay_core::hash::Hash32;
-use assay_core::ids::{Instance, OracleId, ProviderId};
+use assay_core::challenge::Challenge;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::merkle;
 use assay_core::observation::{Commit, Fact, Fault, Observation, Seeds, SignedCommit, VerifiedReveal};
 use axum::Json;
@@ -59,29 +60,13 @@ struct Salted {
 struct FactJson {
     digest: Hash32,
     fault: Fault,
-    challenge: ChallengeJson,
+    challenge: Challenge,
     position: u32,
     words: Vec<Hash32>,
     slice: Option<SliceJson>,
     claim: Claim,
     proof: ClaimProof,
     signature: String,
-}
-
-#[derive(Serialize)]
-struct ChallengeJson {
-    #[serde(flatten)]
-    instance: Instance,
-    epoch: u64,
-    slot: u32,
-    oracle: OracleId,
-    provider: ProviderId,
-    kind: u8,
-    index: u32,
-    class_id: u16,
-    claim_root: Hash32,
-    claim_blocks: u64,
-    child: Hash32,
 }
 
 #[derive(Serialize)]
@@ -92,23 +77,10 @@ struct SliceJson {
 
 impl FactJson {
     fn new(fact: &Fact, fault: Fault) -> Self {
-        let asked = &fact.challenge;
         Self {
             digest: fact.digest(),
             fault,
-            challenge: ChallengeJson {
-                instance: asked.instance,
-                epoch: asked.epoch,
-                slot: asked.slot,
-                oracle: asked.oracle,
-                provider: asked.provider,
-                kind: asked.kind.number(),
-                index: asked.index,
-                class_id: asked.class_id,
-                claim_root: asked.claim_root,
-                claim_blocks: asked.claim_blocks,
-                child: Hash32(asked.child),
-            },
+            challenge: fact.challenge.clone(),
             position: fact.position,
             words: fact.words.clone(),
             slice: fact.slice.as_ref().map(|slice| SliceJson {

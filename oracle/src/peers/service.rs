@@ -103,6 +103,10 @@ impl<I: Inbox> Committee for CommitteeService<I> {
         })
         .await
     }
+
+    async fn fetch_evidence(&self, _: Request<wire::FetchEvidenceRequest>) -> Result<Response<wire::FetchEvidenceReply>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
 }
 
 async fn parse(envelope: Bytes) -> Result<Message, Status> {

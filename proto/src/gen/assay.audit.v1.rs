@@ -4,7 +4,7 @@
 pub struct Transcript {
     #[prost(message, optional, tag = "1")]
     pub challenge: ::core::option::Option<super::super::provider::v1::ChallengeRequest>,
-    /// Microseconds from the slot's start.
+    /// Microseconds from the start of the slot in which it was due.
     #[prost(uint64, tag = "2")]
     pub scheduled_at_us: u64,
     /// How much later it was sent.
@@ -13,12 +13,15 @@ pub struct Transcript {
     /// Absent without an answer in time.
     #[prost(uint64, optional, tag = "4")]
     pub rtt_us: ::core::option::Option<u64>,
-    /// Availability only: every request sent.
+    /// As the kind has them.
     #[prost(message, repeated, tag = "5")]
-    pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+    pub readings: ::prost::alloc::vec::Vec<Reading>,
     /// Present with `checked` only; a storage answer carries its signature.
     #[prost(message, optional, tag = "9")]
     pub answer: ::core::option::Option<super::super::provider::v1::ChallengeReply>,
+    /// 0 for the first ask, then 1, 2, …
+    #[prost(uint32, tag = "10")]
+    pub strike: u32,
     #[prost(oneof = "transcript::Outcome", tags = "6, 7, 8")]
     pub outcome: ::core::option::Option<transcript::Outcome>,
 }
@@ -34,14 +37,15 @@ pub mod transcript {
         OracleFault(i32),
     }
 }
+/// Availability: a request, when it was sent and its round trip in µs. Bandwidth: the end of a slice, when the last byte was acknowledged and
+/// how many were by then.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Attempt {
-    /// Microseconds after the probe's first request.
+pub struct Reading {
+    /// Microseconds after the challenge's first request.
     #[prost(uint64, tag = "1")]
-    pub offset_us: u64,
-    /// Absent without an answer in time.
+    pub at_us: u64,
     #[prost(uint64, optional, tag = "2")]
-    pub rtt_us: ::core::option::Option<u64>,
+    pub value: ::core::option::Option<u64>,
 }
 /// An answer in time, sample by sample.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -49,6 +49,26 @@ pub struct FetchReportReply {
     #[prost(bytes = "bytes", tag = "2")]
     pub outcome_json: ::prost::bytes::Bytes,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchEvidenceRequest {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub provider_id: u64,
+    /// Bundles to skip, in the order of the reply.
+    #[prost(uint32, tag = "3")]
+    pub offset: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchEvidenceReply {
+    /// Encoded assay.audit.v1.EvidenceBundles by slot and order of storing, at most 16 MiB together. Nobody signs them: observations bind
+    /// what is in them.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub bundles: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// All bundles there are.
+    #[prost(uint32, tag = "2")]
+    pub total: u32,
+}
 /// One statement of the committee protocol.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
@@ -142,44 +162,25 @@ pub struct Observation {
     pub provider_id: u64,
     #[prost(uint64, tag = "3")]
     pub oracle_id: u64,
-    #[prost(uint64, tag = "4")]
-    pub availability_scheduled: u64,
-    #[prost(uint64, tag = "5")]
-    pub availability_counted: u64,
-    #[prost(uint64, tag = "6")]
-    pub availability_bad: u64,
-    #[prost(uint64, tag = "7")]
-    pub latency_scheduled: u64,
-    #[prost(uint64, tag = "8")]
-    pub latency_counted: u64,
-    #[prost(uint64, tag = "9")]
-    pub over_t50: u64,
-    #[prost(uint64, tag = "10")]
-    pub over_t95: u64,
-    #[prost(uint64, tag = "11")]
-    pub over_t99: u64,
-    #[prost(uint64, tag = "12")]
-    pub p50_us: u64,
-    #[prost(uint64, tag = "13")]
-    pub p95_us: u64,
-    #[prost(uint64, tag = "14")]
-    pub storage_scheduled: u64,
-    #[prost(uint64, tag = "15")]
-    pub storage_valid: u64,
-    #[prost(uint64, tag = "16")]
-    pub storage_invalid: u64,
-    #[prost(uint64, tag = "17")]
-    pub storage_missing: u64,
-    #[prost(uint64, tag = "18")]
-    pub storage_silent: u64,
-    #[prost(uint64, tag = "19")]
-    pub storage_oracle_error: u64,
-    #[prost(bytes = "bytes", tag = "20")]
+    /// Of every kind of challenge, ascending: kind, scheduled, counted, how many grounds, the bad of each, how many readings, each reading. All
+    /// as base-128 varints, one after the other.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub counts: ::prost::bytes::Bytes,
+    /// Of the challenge that the whole panel watches: 0 not asked, 1 silent, 2 answered.
+    #[prost(uint32, tag = "5")]
+    pub witness: u32,
+    /// Its digest; empty with 0.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub witnessed: ::prost::bytes::Bytes,
+    /// Digest of the own challenge that struck out; empty for none.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub struck: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "8")]
     pub evidence_root: ::prost::bytes::Bytes,
-    #[prost(bytes = "bytes", tag = "21")]
+    #[prost(bytes = "bytes", tag = "9")]
     pub facts_root: ::prost::bytes::Bytes,
     /// Hid the values until the reveal.
-    #[prost(bytes = "bytes", tag = "22")]
+    #[prost(bytes = "bytes", tag = "10")]
     pub salt: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -230,6 +231,9 @@ pub struct Reveal {
     /// At most 256 KiB each.
     #[prost(message, repeated, tag = "6")]
     pub facts: ::prost::alloc::vec::Vec<Fact>,
+    /// Own challenges that struck out, at most one a provider.
+    #[prost(message, repeated, tag = "7")]
+    pub struck: ::prost::alloc::vec::Vec<super::super::provider::v1::ChallengeRequest>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeldCommit {
@@ -593,6 +597,31 @@ pub mod committee_client {
                 .insert(GrpcMethod::new("assay.oracle.v1.Committee", "FetchReport"));
             self.inner.unary(req, path, codec).await
         }
+        /// The evidence that the asked one recorded of one provider in one epoch. Not before reveals are open.
+        pub async fn fetch_evidence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchEvidenceReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.oracle.v1.Committee/FetchEvidence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.oracle.v1.Committee", "FetchEvidence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -627,6 +656,14 @@ pub mod committee_server {
             request: tonic::Request<super::FetchReportRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FetchReportReply>,
+            tonic::Status,
+        >;
+        /// The evidence that the asked one recorded of one provider in one epoch. Not before reveals are open.
+        async fn fetch_evidence(
+            &self,
+            request: tonic::Request<super::FetchEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchEvidenceReply>,
             tonic::Status,
         >;
     }
@@ -826,6 +863,51 @@ pub mod committee_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FetchReportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.oracle.v1.Committee/FetchEvidence" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchEvidenceSvc<T: Committee>(pub Arc<T>);
+                    impl<
+                        T: Committee,
+                    > tonic::server::UnaryService<super::FetchEvidenceRequest>
+                    for FetchEvidenceSvc<T> {
+                        type Response = super::FetchEvidenceReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchEvidenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Committee>::fetch_evidence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchEvidenceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

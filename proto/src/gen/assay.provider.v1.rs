@@ -111,6 +111,9 @@ pub struct ChallengeRequest {
     pub claim_blocks: u64,
     #[prost(bytes = "bytes", tag = "12")]
     pub child: ::prost::bytes::Bytes,
+    /// Stored chunks that it asks for, at most 64.
+    #[prost(uint32, tag = "13")]
+    pub chunks: u32,
 }
 /// One chunk of 1,024 bytes and its siblings up to the replica's root, concatenated.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -122,44 +125,106 @@ pub struct Slice {
 }
 /// Absent slice: stated missing.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StorageSample {
+pub struct Sample {
     #[prost(message, optional, tag = "1")]
     pub slice: ::core::option::Option<Slice>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BlockAnswer {
-    /// Empty when missing.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub mac: ::prost::bytes::Bytes,
-    /// Absent when missing.
-    #[prost(message, optional, tag = "2")]
-    pub slice: ::core::option::Option<Slice>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct StorageAnswer {
-    /// One for every sample, in the challenge's order.
-    #[prost(message, repeated, tag = "1")]
-    pub samples: ::prost::alloc::vec::Vec<StorageSample>,
-}
+/// Every kind's answer has this form.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChallengeReply {
+    /// The kind's own message, at most 4,096 bytes (docs/protocol.md): availability and latency.echo a 32-byte echo, latency.block a 32-byte
+    /// keyed hash or nothing when the chunk is missing, storage nothing, bandwidth a Total.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub payload: ::prost::bytes::Bytes,
+    /// One for every chunk asked for, in the challenge's order.
+    #[prost(message, repeated, tag = "2")]
+    pub samples: ::prost::alloc::vec::Vec<Sample>,
     /// Storage only: by the receipt key (assay.answer.v1). Other answers are sealed.
-    #[prost(bytes = "bytes", tag = "4")]
+    #[prost(bytes = "bytes", tag = "3")]
     pub signature: ::prost::bytes::Bytes,
-    #[prost(oneof = "challenge_reply::Answer", tags = "1, 2, 3")]
-    pub answer: ::core::option::Option<challenge_reply::Answer>,
 }
-/// Nested message and enum types in `ChallengeReply`.
-pub mod challenge_reply {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Answer {
-        #[prost(bytes, tag = "1")]
-        Echo(::prost::bytes::Bytes),
-        #[prost(message, tag = "2")]
-        Block(super::BlockAnswer),
-        #[prost(message, tag = "3")]
-        Storage(super::StorageAnswer),
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IngressFrame {
+    #[prost(oneof = "ingress_frame::Frame", tags = "1, 2")]
+    pub frame: ::core::option::Option<ingress_frame::Frame>,
+}
+/// Nested message and enum types in `IngressFrame`.
+pub mod ingress_frame {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Frame {
+        #[prost(message, tag = "1")]
+        Challenge(super::ChallengeRequest),
+        /// At most 256 KiB.
+        #[prost(bytes, tag = "2")]
+        Data(::prost::bytes::Bytes),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct IngressReply {
+    #[prost(oneof = "ingress_reply::Reply", tags = "1, 2")]
+    pub reply: ::core::option::Option<ingress_reply::Reply>,
+}
+/// Nested message and enum types in `IngressReply`.
+pub mod ingress_reply {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Reply {
+        #[prost(message, tag = "1")]
+        Receipt(super::Receipt),
+        /// The last one: payload = all bytes received as u64 BE, then their BLAKE3 hash.
+        #[prost(message, tag = "2")]
+        Answer(super::ChallengeReply),
+    }
+}
+/// Everything received so far.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Receipt {
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    /// The first 16 bytes of the BLAKE3 hash of all of them.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hash: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EgressRequest {
+    #[prost(oneof = "egress_request::Request", tags = "1, 2")]
+    pub request: ::core::option::Option<egress_request::Request>,
+}
+/// Nested message and enum types in `EgressRequest`.
+pub mod egress_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Request {
+        #[prost(message, tag = "1")]
+        Challenge(super::ChallengeRequest),
+        /// How many bytes more may be sent. One group may exceed what is left.
+        #[prost(uint64, tag = "2")]
+        Credit(u64),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EgressReply {
+    #[prost(oneof = "egress_reply::Reply", tags = "1, 2")]
+    pub reply: ::core::option::Option<egress_reply::Reply>,
+}
+/// Nested message and enum types in `EgressReply`.
+pub mod egress_reply {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Reply {
+        #[prost(message, tag = "1")]
+        Group(super::Group),
+        /// The last one: payload = all bytes sent (groups' data and siblings) as u64 BE, then their BLAKE3 hash.
+        #[prost(message, tag = "2")]
+        Answer(super::ChallengeReply),
+    }
+}
+/// The next 16 KiB group of the drawn blocks, in order: every group that holds a byte of the first drawn block, then of the second, and so
+/// on without end. Empty data: missing or damaged.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Group {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: ::prost::bytes::Bytes,
+    /// From the group up to the replica's root, concatenated.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub siblings: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnswerDigest {
@@ -437,6 +502,58 @@ pub mod provider_client {
                 .insert(GrpcMethod::new("assay.provider.v1.Provider", "Seal"));
             self.inner.unary(req, path, codec).await
         }
+        /// Bandwidth towards the provider. The first frame holds the challenge, all others bytes. Every frame of bytes is acknowledged at once with
+        /// the running BLAKE3 hash of all bytes received; when the oracle closes its side, the last reply is the answer.
+        pub async fn ingress(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::IngressFrame>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::IngressReply>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Provider/Ingress",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Provider", "Ingress"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Bandwidth from the provider. The first request holds the challenge, all others credit. Groups of stored blocks come as long as there is
+        /// credit; when the oracle closes its side, the last reply is the answer.
+        pub async fn egress(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::EgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EgressReply>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Provider/Egress",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Provider", "Egress"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -472,6 +589,30 @@ pub mod provider_server {
             &self,
             request: tonic::Request<super::SealRequest>,
         ) -> std::result::Result<tonic::Response<super::SealReply>, tonic::Status>;
+        /// Server streaming response type for the Ingress method.
+        type IngressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::IngressReply, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Bandwidth towards the provider. The first frame holds the challenge, all others bytes. Every frame of bytes is acknowledged at once with
+        /// the running BLAKE3 hash of all bytes received; when the oracle closes its side, the last reply is the answer.
+        async fn ingress(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::IngressFrame>>,
+        ) -> std::result::Result<tonic::Response<Self::IngressStream>, tonic::Status>;
+        /// Server streaming response type for the Egress method.
+        type EgressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EgressReply, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Bandwidth from the provider. The first request holds the challenge, all others credit. Groups of stored blocks come as long as there is
+        /// credit; when the oracle closes its side, the last reply is the answer.
+        async fn egress(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::EgressRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::EgressStream>, tonic::Status>;
     }
     /// For oracles, and for anybody who checks claims. Errors: INVALID_ARGUMENT when a field is malformed; FAILED_PRECONDITION when the
     /// provider is not the one asked for, is not registered yet, or does not know the claim set; RESOURCE_EXHAUSTED when it has too much to do.
@@ -721,6 +862,102 @@ pub mod provider_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Provider/Ingress" => {
+                    #[allow(non_camel_case_types)]
+                    struct IngressSvc<T: Provider>(pub Arc<T>);
+                    impl<
+                        T: Provider,
+                    > tonic::server::StreamingService<super::IngressFrame>
+                    for IngressSvc<T> {
+                        type Response = super::IngressReply;
+                        type ResponseStream = T::IngressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::IngressFrame>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Provider>::ingress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = IngressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Provider/Egress" => {
+                    #[allow(non_camel_case_types)]
+                    struct EgressSvc<T: Provider>(pub Arc<T>);
+                    impl<
+                        T: Provider,
+                    > tonic::server::StreamingService<super::EgressRequest>
+                    for EgressSvc<T> {
+                        type Response = super::EgressReply;
+                        type ResponseStream = T::EgressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::EgressRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Provider>::egress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

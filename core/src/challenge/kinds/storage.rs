@@ -1,0 +1,110 @@
+//! Storage: possession of randomly drawn chunks, signed by the provider, so that a wrong answer is a fact.
+
+use crate::challenge::schedule::{PairSecret, SlotTerms};
+use crate::challenge::{Answer, AnswerError, Asked, ChallengeKind, Checked, Kind, check_samples};
+use crate::observation::Counts;
+use crate::params::{Class, Params};
+use crate::transcript::{Outcome, Transcript};
+use crate::verdict::{Dimension, Objective, Rule};
+
+/// Samples of one audit (c in the detection bound `1 − (1 − f)^c`).
+pub const STORAGE_SAMPLES: u32 = 30;
+/// Draws of an audit's time before one inside a window is taken all the same.
+const DRAWS: usize = 16;
+/// Share of audits that may stay unanswered, ppm.
+const ALLOWED_SILENT_PPM: u64 = 50_000;
+
+/// The kind. Counts are samples; a silent audit has silent samples only. Grounds: invalid, missing, silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage;
+
+impl Storage {
+    /// Index of the ground "signed and wrong".
+    pub const INVALID: usize = 0;
+    /// Index of the ground "signed as missing".
+    pub const MISSING: usize = 1;
+    /// Index of the ground "no valid signed answer in time".
+    pub const SILENT: usize = 2;
+}
+
+impl ChallengeKind for Storage {
+    fn kind(&self) -> Kind {
+        Kind::STORAGE
+    }
+
+    fn name(&self) -> &'static str {
+        "storage"
+    }
+
+    fn chunks(&self) -> u32 {
+        STORAGE_SAMPLES
+    }
+
+    fn is_signed(&self) -> bool {
+        true
+    }
+
+    fn weight(&self, _: &Class) -> u64 {
+        u64::from(STORAGE_SAMPLES)
+    }
+
+    fn arity(&self) -> (usize, usize) {
+        (3, 0)
+    }
+
+    /// Uniform over the slot, apart from the windows as far as that can be had.
+    fn derive(&self, secret: &PairSecret, slot: &SlotTerms<'_>) -> Vec<u64> {
+        let mut stream = secret.stream(self.kind(), 0);
+        (0..slot.params.probing.storage_audits_per_slot)
+            .map(|_| {
+                let mut at_us = stream.below(slot.slot_us());
+                for _ in 1..DRAWS {
+                    if !slot.is_in_window(at_us) {
+                        break;
+                    }
+                    at_us = stream.below(slot.slot_us());
+                }
+                at_us
+            })
+            .collect()
+    }
+
+    fn verify(&self, asked: &Asked<'_>, answer: &Answer) -> Result<Checked, AnswerError> {
+        if asked.challenge.chunks != STORAGE_SAMPLES {
+            return Err(AnswerError::Challenge);
+        }
+        match answer.payload.is_empty() {
+            true => check_samples(asked, &answer.samples),
+            false => Err(AnswerError::Payload),
+        }
+    }
+
+    fn summarise(&self, _: &Params, _: &Class, scheduled: u64, transcripts: &[&Transcript]) -> Counts {
+        let samples = u64::from(STORAGE_SAMPLES);
+        let (mut counted, mut invalid, mut missing, mut silent) = (0u64, 0u64, 0u64, 0u64);
+        for audit in transcripts {
+            match &audit.outcome {
+                Outcome::Checked(checked) => {
+                    invalid = invalid.saturating_add(checked.invalid.len() as u64);
+                    missing = missing.saturating_add(checked.missing.len() as u64);
+                }
+                Outcome::Silent => silent = silent.saturating_add(samples),
+                Outcome::OracleError(_) => continue,
+            }
+            counted = counted.saturating_add(samples);
+        }
+        Counts { kind: self.kind(), scheduled, counted, bad: vec![invalid, missing, silent], readings: vec![] }
+    }
+
+    /// Facts decide; beside them silence is a rate like any other. The samples of one audit are silent together: they count as one.
+    fn objectives(&self, _: &Class) -> Vec<Objective> {
+        vec![Objective {
+            dimension: Dimension::STORAGE,
+            ground: Self::SILENT,
+            allowed_ppm: ALLOWED_SILENT_PPM,
+            minimum: 1,
+            design_effect_milli: Some(u64::from(STORAGE_SAMPLES).saturating_mul(1_000)),
+            rule: Rule::Facts,
+        }]
+    }
+}
