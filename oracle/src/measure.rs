@@ -16,7 +16,7 @@ use assay_core::challenge::schedule::PairSecret;
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
-use assay_core::observation::{Commit, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
+use assay_core::observation::{Commit, Observation, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
 use assay_core::params::Params;
 use assay_core::report::ProviderTerms;
 use assay_core::transcript::{Outcome, ScheduledCounts, Transcript, facts_of, summarise};
@@ -40,6 +40,9 @@ const CLOSING: Duration = Duration::from_millis(200);
 /// Transcripts between a slot's probes and the store. Probes that find it full wait after their time was taken.
 const ARRIVALS: usize = 1_024;
 
+/// Makes another observation of one, before it is salted and committed to.
+pub type Bend = Arc<dyn Fn(Observation) -> Observation + Send + Sync>;
+
 /// What measuring needs; shared by all epochs.
 pub struct Measurer {
     /// Rounds.
@@ -52,6 +55,8 @@ pub struct Measurer {
     pub links: LinkConfig,
     /// Our own stalls.
     pub watchdog: Watchdog,
+    /// None in every node that is honest.
+    pub bend: Option<Bend>,
 }
 
 /// Why an epoch could not be measured.
@@ -259,6 +264,10 @@ impl Measurer {
             };
             let scheduled = ScheduledCounts::of(&vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
             let observation = summarise(epoch, terms.provider, me, class, &scheduled, &transcripts, &own_facts);
+            let observation = match &self.bend {
+                Some(bend) => bend(observation),
+                None => observation,
+            };
             observations.push(SaltedObservation { observation, salt: random_salt()? });
             facts.extend(own_facts);
         }
