@@ -7,6 +7,7 @@ pub mod config;
 pub mod grpc;
 pub mod health;
 pub mod keystore;
+pub mod persistence;
 pub mod shutdown;
 pub mod telemetry;
 

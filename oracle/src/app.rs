@@ -22,7 +22,7 @@ use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
 use crate::frame::{Frame, Frames};
-use crate::measure::{self, MeasureError, Measurer};
+use crate::measure::{self, Bend, MeasureError, Measurer};
 use crate::peers::{self, Outgoing};
 use crate::settle::Settler;
 use crate::signer::{Protection, ProtectionError, Signer};
@@ -85,12 +85,24 @@ pub enum AppError {
     Server(String),
 }
 
+/// Where a test makes a node behave otherwise. No config reaches it: the oracle's own binary runs with the default, which is none.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// Applied to each observation before it is committed to: how a test makes an oracle that lies.
+    pub observe: Option<Bend>,
+}
+
 /// Runs the node until a signal.
 pub async fn run(config: Config) -> Result<(), AppError> {
+    run_with(config, Hooks::default()).await
+}
+
+/// As [`run`], with hooks.
+pub async fn run_with(config: Config, hooks: Hooks) -> Result<(), AppError> {
     telemetry::init(&config.telemetry)?;
     let cancel = assay_daemon::shutdown::token().map_err(AppError::Signals)?;
     let node = Node::open(&config).await?;
-    node.run(&config, cancel).await
+    node.run(&config, hooks, cancel).await
 }
 
 /// Everything that is opened before anything runs.
@@ -139,7 +151,7 @@ impl Node {
         Ok(Self { frames, client, beacon, signer, store, outbox, watchdog })
     }
 
-    async fn run(self, config: &Config, cancel: CancellationToken) -> Result<(), AppError> {
+    async fn run(self, config: &Config, hooks: Hooks, cancel: CancellationToken) -> Result<(), AppError> {
         let (incoming, grpc_addr) = grpc::bind(config.listen).await?;
         let (listener, api_addr) = grpc::listen(config.api_listen).await?;
         info!(oracle = %config.oracle_id, key = ?self.signer.public_key(), %grpc_addr, %api_addr, "started");
@@ -189,6 +201,7 @@ impl Node {
             store,
             links: config.providers.clone(),
             watchdog: self.watchdog,
+            bend: hooks.observe,
         });
         let (frames, stop) = (self.frames, cancel.clone());
         parts.spawn(async move {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    Close, Effect, Input, MessageError, verify_bit_vote, verify_commit, verify_proposal, verify_signature, verify_wish,
+    BitVote, Close, Effect, Input, MessageError, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature, verify_wish,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::{Commit, Reveal, RevealError, SignedCommit, VerifiedReveal};
 use assay_core::report::{Certificate, CertificateError, Ledger, Outcome};
+use assay_daemon::persistence::{Write, durable};
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -128,6 +129,8 @@ struct Running {
     parent: Option<Hash32>,
     /// Our observations of the epoch are in the log: they are made once.
     observed: bool,
+    /// What we signed as our bit-vote.
+    bit_vote: Option<SignedBitVote>,
 }
 
 struct Actor {
@@ -207,7 +210,7 @@ impl Actor {
             return;
         }
         let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
-        self.running.insert(epoch, Running { frame, close, parent: None, observed: false });
+        self.running.insert(epoch, Running { frame, close, parent: None, observed: false, bit_vote: None });
         match self.store.inputs(epoch).await {
             Ok(inputs) => {
                 for stored in &inputs {
@@ -265,7 +268,7 @@ impl Actor {
         // Only the first set of observations of an epoch is ever committed to: a restart must not measure twice.
         let Some(running) = self.running.get_mut(&epoch).filter(|running| !running.observed) else { return };
         running.observed = true;
-        match self.store.append_input(epoch, now_ms(), &entry).await {
+        match durable(Write::OBSERVATION, self.store.append_input(epoch, now_ms(), &entry)).await {
             Ok(_) => self.apply(epoch, now_ms(), Input::Observed(Box::new(reveal), commit)).await,
             Err(error) => error!(%error, epoch, "observations are lost: they could not be stored"),
         }
@@ -284,7 +287,8 @@ impl Actor {
             return DeliverOutcome::Known;
         }
         let now = now_ms();
-        match self.store.append_input(epoch, now, &LogEntry::Received(message).encode()).await {
+        let entry = LogEntry::Received(message).encode();
+        match durable(Write::RECEIVED, self.store.append_input(epoch, now, &entry)).await {
             Ok(true) => {
                 self.apply(epoch, now, input).await;
                 DeliverOutcome::Accepted
@@ -341,7 +345,7 @@ impl Actor {
         let message = match effect {
             Effect::SignCommit(commit) => Message::Commit(self.signer.sign_commit(commit).await?),
             Effect::SendReveal(reveal) => Message::Reveal(reveal),
-            Effect::SignBitVote(vote) => Message::BitVote(self.signer.sign_bit_vote(vote).await?),
+            Effect::SignBitVote(vote) => Message::BitVote(self.bit_vote(epoch, vote).await?),
             Effect::SignReport { view, outcome } => {
                 self.store.put_candidate(&outcome).await?;
                 Message::Signature(self.signer.sign_report(epoch, view, outcome.ledger.digest).await?)
@@ -368,9 +372,23 @@ impl Actor {
                 }
             },
         };
-        self.store.append_input(epoch, now, &LogEntry::Received(message.clone()).encode()).await?;
+        let entry = LogEntry::Received(message.clone()).encode();
+        durable(Write::STATEMENT, self.store.append_input(epoch, now, &entry)).await?;
         self.broadcast(epoch, &message);
         Ok(input)
+    }
+
+    /// Our one bit-vote of the epoch. If it could not be stored when it was signed, then it is the one to store and to send now, whatever
+    /// came in since: protection would refuse another.
+    async fn bit_vote(&mut self, epoch: u64, vote: BitVote) -> Result<SignedBitVote, SignerError> {
+        if let Some(signed) = self.running.get(&epoch).and_then(|running| running.bit_vote.clone()) {
+            return Ok(signed);
+        }
+        let signed = self.signer.sign_bit_vote(vote).await?;
+        if let Some(running) = self.running.get_mut(&epoch) {
+            running.bit_vote = Some(signed.clone());
+        }
+        Ok(signed)
     }
 
     fn broadcast(&self, epoch: u64, message: &Message) {

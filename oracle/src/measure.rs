@@ -16,7 +16,7 @@ use assay_core::challenge::window::windows;
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
-use assay_core::observation::{Commit, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
+use assay_core::observation::{Commit, Fact, Observation, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
 use assay_core::params::Params;
 use assay_core::report::ProviderTerms;
 use assay_core::transcript::{Outcome, Pair, PairSchedule, SlotSchedule, Transcript, facts_of, summarise};
@@ -40,6 +40,9 @@ const CLOSING: Duration = Duration::from_millis(200);
 /// Transcripts between a slot's probes and the store. Probes that find it full wait after their time was taken.
 const ARRIVALS: usize = 1_024;
 
+/// Makes something else of an observation and its facts, before they are salted and committed to.
+pub type Bend = Arc<dyn Fn(&mut Observation, &mut Vec<Fact>) + Send + Sync>;
+
 /// What measuring needs; shared by all epochs.
 pub struct Measurer {
     /// Rounds.
@@ -52,6 +55,8 @@ pub struct Measurer {
     pub links: LinkConfig,
     /// Our own stalls.
     pub watchdog: Watchdog,
+    /// None in every node that is honest.
+    pub bend: Option<Bend>,
 }
 
 /// Why an epoch could not be measured.
@@ -260,11 +265,14 @@ impl Measurer {
             let panel = panels.of(terms.provider);
             let Some(schedule) = PairSchedule::new(setting, &panel, terms, me, &seeds, &vrfs) else { continue };
             let transcripts = self.transcripts(epoch, terms.provider, &schedule).await?;
-            let own_facts = match subject.claims.get() {
+            let mut own_facts = match subject.claims.get() {
                 Some(claims) => facts_of(&transcripts, claims, setting.params.facts_per_provider),
                 None => Vec::new(),
             };
-            let observation = summarise(setting, terms, me, &schedule, &transcripts, None, &own_facts);
+            let mut observation = summarise(setting, terms, me, &schedule, &transcripts, None, &own_facts);
+            if let Some(bend) = &self.bend {
+                bend(&mut observation, &mut own_facts);
+            }
             observations.push(SaltedObservation { observation, salt: random_salt()? });
             facts.extend(own_facts);
         }

@@ -151,6 +151,7 @@ impl World {
             store: store.clone(),
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
+            bend: None,
         };
         let records: BTreeMap<ProviderId, ProviderRecord> =
             (1..).map(ProviderId).zip(&sites).map(|(id, site)| (id, record(id, site))).collect();

@@ -8,6 +8,8 @@ pub mod binaries;
 pub mod deploy;
 pub mod devnet;
 pub mod fuzzing;
+pub mod mortal;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod record;

@@ -5,6 +5,7 @@ use alloy_json_rpc::{ErrorPayload, RpcError};
 use alloy_primitives::{B256, Bytes};
 use alloy_provider::Provider;
 use alloy_rpc_types_eth::TransactionRequest;
+use assay_daemon::persistence::{Write, durable};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -66,7 +67,7 @@ impl Outbox {
     pub async fn send_signed(&self) -> Result<(), OutboxError> {
         for row in store::in_flight(&self.0.pool).await? {
             if row.state == State::Signed && self.send(&row).await? {
-                store::move_state(&self.0.pool, row.id, State::Signed, State::Broadcast).await?;
+                durable(Write::BROADCAST, store::move_state(&self.0.pool, row.id, State::Signed, State::Broadcast)).await?;
                 self.changed();
                 info!(intent = row.intent, nonce = row.nonce, tx = %row.tx_hash, "sent");
             }
@@ -119,7 +120,8 @@ impl Outbox {
         let chain_id = inner.client.config().chain_id;
         let count = self.transaction_count(BlockId::pending()).await?;
         let draft = Draft { chain_id, row, gas_limit, fees };
-        let signed = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, |nonce| draft.sign(nonce, &inner.key)).await?;
+        let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, |nonce| draft.sign(nonce, &inner.key));
+        let signed = durable(Write::SIGNED, stored).await?;
         if let Some(signed) = signed {
             debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, ?fees, "signed");
         }
@@ -170,10 +172,11 @@ impl Outbox {
             return self.poll_missing(row).await;
         };
         let failure = (!receipt.status()).then(|| format!("reverted in block {block}"));
-        let mut changed = store::mined(&inner.pool, row.id, block, receipt.gas_used, failure.as_deref()).await?;
+        let mined = store::mined(&inner.pool, row.id, block, receipt.gas_used, failure.as_deref());
+        let mut changed = durable(Write::MINED, mined).await?;
         if block <= finalized {
             let end = if failure.is_some() { State::Reverted } else { State::Finalized };
-            changed |= store::move_state(&inner.pool, row.id, State::Mined, end).await?;
+            changed |= durable(Write::FINAL, store::move_state(&inner.pool, row.id, State::Mined, end)).await?;
             info!(intent = row.intent, block, gas_used = receipt.gas_used, state = end.as_str(), "done");
         }
         Ok(changed)

@@ -19,6 +19,7 @@ use std::time::Duration;
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use assay_core::secp;
+use assay_daemon::persistence::{Write, durable};
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{Notify, watch};
 
@@ -150,7 +151,7 @@ impl Outbox {
     /// [`OutboxError::Conflict`]. When this returns, the intent is on disk.
     pub async fn enqueue(&self, intent: &str, to: Address, calldata: Vec<u8>) -> Result<(), OutboxError> {
         let mut connection = self.0.pool.acquire().await?;
-        self.enqueue_in(&mut connection, intent, to, calldata).await?;
+        durable(Write::QUEUED, self.enqueue_in(&mut connection, intent, to, calldata)).await?;
         self.wake();
         Ok(())
     }

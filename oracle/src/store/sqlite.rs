@@ -6,9 +6,13 @@ use std::time::Duration;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::{Outcome, StoredDigest};
+use assay_daemon::persistence::{Write, durable};
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, query};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, query};
 
 use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput};
 
@@ -43,6 +47,11 @@ impl SqliteStore {
 
     fn failed(&self, source: sqlx::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
+    }
+
+    async fn write(&self, kind: Write, query: Query<'_, Sqlite, SqliteArguments>) -> Result<(), StoreError> {
+        durable(kind, query.execute(&self.pool)).await.map_err(|error| self.failed(error))?;
+        Ok(())
     }
 
     fn malformed(&self, what: &'static str) -> StoreError {
@@ -99,16 +108,13 @@ impl Store for SqliteStore {
     }
 
     async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError> {
-        query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")
+        let row = query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")
             .bind(evidence.digest.as_bytes().as_slice())
             .bind(signed(evidence.epoch))
             .bind(i64::from(evidence.slot))
             .bind(signed(evidence.provider.0))
-            .bind(&evidence.bundle)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Ok(())
+            .bind(&evidence.bundle);
+        self.write(Write::EVIDENCE, row).await
     }
 
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError> {
@@ -132,14 +138,11 @@ impl Store for SqliteStore {
 
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError> {
         let text = serde_json::to_string(outcome).map_err(|_| self.malformed("outcome"))?;
-        query("INSERT INTO candidates (digest, epoch, outcome) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING")
+        let row = query("INSERT INTO candidates (digest, epoch, outcome) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING")
             .bind(outcome.ledger.digest.as_bytes().as_slice())
             .bind(signed(outcome.report.epoch))
-            .bind(text)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Ok(())
+            .bind(text);
+        self.write(Write::CANDIDATE, row).await
     }
 
     async fn reported(&self, epoch: u64, digest: &StoredDigest) -> Result<Option<Outcome>, StoreError> {
@@ -156,18 +159,15 @@ impl Store for SqliteStore {
 
     async fn put_outcome(&self, epoch: u64, certified: &CertifiedEpoch) -> Result<(), StoreError> {
         let outcome = serde_json::to_string(&certified.outcome).map_err(|_| self.malformed("outcome"))?;
-        query(
+        let row = query(
             "INSERT INTO outcomes (epoch, digest, certificate, outcome) VALUES (?, ?, ?, ?)
              ON CONFLICT (epoch) DO UPDATE SET digest = excluded.digest, certificate = excluded.certificate, outcome = excluded.outcome",
         )
         .bind(signed(epoch))
         .bind(certified.outcome.ledger.digest.as_bytes().as_slice())
         .bind(&certified.certificate)
-        .bind(outcome)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        Ok(())
+        .bind(outcome);
+        self.write(Write::OUTCOME, row).await
     }
 
     async fn outcome(&self, epoch: u64) -> Result<Option<CertifiedEpoch>, StoreError> {
@@ -193,18 +193,15 @@ impl Store for SqliteStore {
     }
 
     async fn put_accepted(&self, accepted: &AcceptedEpoch) -> Result<(), StoreError> {
-        query(
+        let row = query(
             "INSERT INTO accepted (epoch, digest, tx_hash, block_number, gas_used) VALUES (?, ?, ?, ?, ?) ON CONFLICT (epoch) DO NOTHING",
         )
         .bind(signed(accepted.epoch))
         .bind(accepted.digest.as_bytes().as_slice())
         .bind(accepted.tx_hash.as_bytes().as_slice())
         .bind(signed(accepted.block_number))
-        .bind(signed(accepted.gas_used))
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        Ok(())
+        .bind(signed(accepted.gas_used));
+        self.write(Write::ACCEPTED, row).await
     }
 
     async fn accepted(&self, epoch: u64) -> Result<Option<AcceptedEpoch>, StoreError> {

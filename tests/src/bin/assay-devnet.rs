@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use assay_tests::beacon::{BeaconKey, serve};
 use assay_tests::devnet::outcome::Summary;
 use assay_tests::devnet::{Devnet, Fault, Plan, data, show};
+use assay_tests::mortal::{self, DieAt};
 use assay_tests::process::ends_with_parent;
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
@@ -34,6 +35,18 @@ enum Command {
         /// Where everything is written.
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
+    },
+    /// Run an oracle as `assay-oracle run` does, and kill it at a point where it writes: for the crash tests.
+    Oracle {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// The point, or POINT:N for the N-th time that it is passed.
+        #[arg(long)]
+        die_at: Option<DieAt>,
+        /// End when standard input closes. A line of it is another `--die-at`.
+        #[arg(long)]
+        until_stdin_closes: bool,
     },
     /// Serve a beacon that speaks drand's HTTP API in the quicknet scheme.
     Beacon {
@@ -86,6 +99,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
                     Ok(ExitCode::from(130))
                 }
             }
+        }
+        Command::Oracle { config, die_at, until_stdin_closes } => {
+            mortal::run(&config, die_at, until_stdin_closes).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Beacon { listen, seed, genesis, period, until_stdin_closes } => {
             if until_stdin_closes {
