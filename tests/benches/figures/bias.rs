@@ -3,10 +3,13 @@
 //! Every epoch five honest oracles report N(μ, σ) and two lie. They know μ and σ and decide together, but a commit binds them before they
 //! see a number, and all timely reveals are included: so a play is fixed beforehand (each liar reports the highest number, the lowest, or
 //! stays away) and the worst of all plays counts. Under OCR's rule a lying leader sees the five first and then chooses which five of the
-//! seven are published ([`assay_tests::baseline::ocr`]). Both see the same draws; a bias is the mean of (published − μ) / σ.
+//! seven are published ([`assay_tests::baseline::ocr`]). Both see the same draws. A bias is the mean of (published − honest mean) / σ: on
+//! average the honest mean is μ, and it takes the luck of the draw out of the difference. In theory the two are the fourth and the fifth
+//! of five normal order statistics: 0.495 and 1.163.
 //!
-//! The number that punishes (rank f + 1 from the most lenient) has a stricter promise: no play makes it harsher than the median of the
-//! honest oracles alone. Its figure is the largest breach of that over all epochs and plays, so it is 0 or there is a bug.
+//! The number that punishes (rank f + 1 from the most lenient) has a stricter promise: whatever liars play, it is no more lenient than
+//! the most lenient honest report, and no harsher than the median of the honest reports alone. Its figure is the largest breach of that
+//! over all epochs and plays, so it is 0 or there is a bug.
 
 use assay_core::ids::{OracleId, ProviderId};
 use assay_core::observation::Observation;
@@ -52,13 +55,14 @@ pub fn measure(table: &mut Table) {
     let (mut ocr_moved, mut breach) = (Vec::new(), 0u64);
     for _ in 0..EPOCHS {
         let honest: [u64; HONEST] = std::array::from_fn(|_| (MEAN + SIGMA * random.normal()).round().clamp(0.0, PROBES as f64) as u64);
+        let honest_mean = honest.iter().sum::<u64>() as f64 / HONEST as f64;
         for (play, moved) in PLAYS.iter().zip(&mut moved) {
             let numbers = numbers(&honest, play, class, &params);
-            moved.push((numbers.published as f64 - MEAN) / SIGMA);
-            breach = breach.max(numbers.punishing.saturating_sub(median(honest)));
+            moved.push((numbers.published as f64 - honest_mean) / SIGMA);
+            breach = breach.max(beyond_honest(numbers.punishing, honest));
         }
         let all = [&honest[..], &[PROBES; LIARS]].concat();
-        ocr_moved.push((ocr::highest_by_leader(&all, QUORUM).unwrap() as f64 - MEAN) / SIGMA);
+        ocr_moved.push((ocr::highest_by_leader(&all, QUORUM).unwrap() as f64 - honest_mean) / SIGMA);
     }
     let mean = |moved: &Vec<f64>| moved.iter().sum::<f64>() / moved.len() as f64;
     let worst = moved.iter().max_by(|a, b| mean(a).abs().total_cmp(&mean(b).abs())).map(|moved| Estimate::mean(moved)).unwrap();
@@ -75,7 +79,7 @@ pub fn measure(table: &mut Table) {
         "epoch.bias_punishing_sigma_n7",
         breach,
         "σ",
-        "the punishing rank f+1 is harsher than the honest median by, largest over epochs and plays",
+        "the punishing rank f+1 leaves the honest reports (lowest to median) by, largest of all plays",
     );
 }
 
@@ -120,7 +124,8 @@ fn report(oracle: u64, number: u64) -> Observation {
     observation(ProviderId(1), OracleId(oracle), &seen)
 }
 
-fn median(mut honest: [u64; HONEST]) -> u64 {
+/// How far outside the honest reports, from the most lenient to their median.
+fn beyond_honest(punishing: u64, mut honest: [u64; HONEST]) -> u64 {
     honest.sort_unstable();
-    honest[HONEST / 2]
+    punishing.saturating_sub(honest[HONEST / 2]).max(honest[0].saturating_sub(punishing))
 }

@@ -26,10 +26,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For calls of micro- and milliseconds.
+    /// For calls of microseconds that only compute.
     pub const SHORT: Self = Self { samples: 301, sample: Duration::from_millis(5), warm_up: Duration::from_millis(300) };
-    /// For calls of tens of milliseconds and more, and for everything that goes through the kernel.
-    pub const LONG: Self = Self { samples: 61, sample: Duration::from_millis(50), warm_up: Duration::from_millis(1_000) };
 }
 
 /// A statistic of samples.

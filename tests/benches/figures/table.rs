@@ -39,7 +39,7 @@ impl Table {
     }
 
     fn row(&mut self, [key, value, unit, interval, outliers, what]: [&str; 6]) {
-        self.line(&format!("{key:<32} {value:>10} {unit:<5} {interval:>19} {outliers:>14}  {what}"));
+        self.line(&format!("{key:<32} {value:>10} {unit:<5} {interval:>19} {outliers:>19}  {what}"));
     }
 
     fn line(&mut self, line: &str) {

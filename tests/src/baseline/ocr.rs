@@ -13,7 +13,7 @@ pub fn published(quorum: &[u64]) -> Option<u64> {
 pub fn highest_by_leader(observations: &[u64], quorum: usize) -> Option<u64> {
     let count = u32::try_from(observations.len()).ok().filter(|count| *count <= 20)?;
     let chosen = |mask: u32| -> Vec<u64> {
-        observations.iter().enumerate().filter(|(place, _)| mask >> place & 1 == 1).map(|(_, observation)| *observation).collect()
+        observations.iter().enumerate().filter(|(place, _)| (mask >> place) & 1 == 1).map(|(_, observation)| *observation).collect()
     };
     (0..1u32 << count).filter(|mask| mask.count_ones() as usize == quorum).filter_map(|mask| published(&chosen(mask))).max()
 }
