@@ -3,6 +3,7 @@
 CARGO ?= cargo
 DATA ?=
 KEEP ?=
+ONLY ?=
 
 .PHONY: help demo test lint fmt bench contracts bindings tools build deny clean
 
@@ -26,8 +27,8 @@ fmt: tools ## format everything
 	$(CARGO) fmt --all
 	npm run --silent contracts:fmt-write
 
-bench: build ## measure, and write target/bench/results.json
-	$(CARGO) bench --profile release --package assay-tests --locked
+bench: ## measure, and write target/bench/results.json (ONLY="grpc store" measures some subjects and writes nothing)
+	$(CARGO) bench --profile release --package assay-tests --bench figures --locked -- $(ONLY)
 
 contracts: tools ## compile the contracts
 	npm run --silent contracts:build

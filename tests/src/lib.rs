@@ -3,6 +3,7 @@
 //! Real processes, real sockets, a real chain: nothing here is a mock. Whatever is started is ended on drop.
 
 pub mod anvil;
+pub mod baseline;
 pub mod beacon;
 pub mod binaries;
 pub mod deploy;

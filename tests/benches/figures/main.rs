@@ -1,0 +1,52 @@
+//! The figures that Assay is held to, measured: `make bench` prints them as a table and writes `target/bench/results.json`.
+//!
+//! Subjects named as arguments are measured alone (`cargo bench … -- grpc store`), and then nothing is written. `harness` says how it is
+//! measured. A figure never fails: what it should be is for who reads it.
+
+mod bias;
+mod bls;
+mod epoch;
+mod fixture;
+mod gas;
+mod grpc;
+mod harness;
+mod plane;
+mod slices;
+mod store;
+mod table;
+
+use table::Table;
+
+type Subject = (&'static str, fn(&mut Table));
+
+const SUBJECTS: [Subject; 7] = [
+    ("bls", bls::measure),
+    ("slices", slices::measure),
+    ("gas", gas::measure),
+    ("bias", bias::measure),
+    ("epoch", epoch::measure),
+    ("grpc", grpc::measure),
+    ("store", store::measure),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` only asks whether this starts.
+    if arguments.iter().any(|argument| argument == "--test") {
+        return;
+    }
+    let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(unknown) = named.iter().find(|name| SUBJECTS.iter().all(|(subject, _)| subject != *name)) {
+        eprintln!("there is no subject {unknown}; there are {}", SUBJECTS.map(|(name, _)| name).join(", "));
+        std::process::exit(2);
+    }
+    let mut table = Table::begin();
+    for (name, measure) in SUBJECTS {
+        if named.is_empty() || named.iter().any(|named| *named == name) {
+            measure(&mut table);
+        }
+    }
+    if named.is_empty() {
+        println!("\nwritten to {}", table.write().display());
+    }
+}

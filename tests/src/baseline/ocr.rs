@@ -1,0 +1,44 @@
+//! Chainlink's OCR: observations go to a leader in clear; it proposes a quorum of 2f + 1 of them, and the contract takes the median of
+//! what it is given, element n/2 of the sorted list.
+
+/// The number that a quorum's observations publish. `None` of none.
+pub fn published(quorum: &[u64]) -> Option<u64> {
+    let mut sorted = quorum.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// The largest number that a leader can publish when it chooses `quorum` of the observations after it has seen them all. At most 20
+/// observations are chosen from; `None` when there are more, or fewer than a quorum.
+pub fn highest_by_leader(observations: &[u64], quorum: usize) -> Option<u64> {
+    let count = u32::try_from(observations.len()).ok().filter(|count| *count <= 20)?;
+    let chosen = |mask: u32| -> Vec<u64> {
+        observations.iter().enumerate().filter(|(place, _)| (mask >> place) & 1 == 1).map(|(_, observation)| *observation).collect()
+    };
+    (0..1u32 << count).filter(|mask| mask.count_ones() as usize == quorum).filter_map(|mask| published(&chosen(mask))).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_element_n_half() {
+        assert_eq!(published(&[9, 1, 5]), Some(5));
+        assert_eq!(published(&[4, 3, 2, 1]), Some(3));
+        assert_eq!(published(&[]), None);
+    }
+
+    #[test]
+    fn a_leader_with_two_liars_of_seven_publishes_the_highest_honest_number() {
+        assert_eq!(highest_by_leader(&[10, 50, 20, 40, 30, u64::MAX, u64::MAX], 5), Some(50));
+    }
+
+    #[test]
+    fn a_leader_alone_already_shifts_the_median() {
+        assert_eq!(published(&[1, 2, 3, 4, 5, 6, 7]), Some(4));
+        assert_eq!(highest_by_leader(&[1, 2, 3, 4, 5, 6, 7], 5), Some(5));
+        assert_eq!(highest_by_leader(&[1, 2], 3), None);
+        assert_eq!(highest_by_leader(&[1; 21], 3), None);
+    }
+}
