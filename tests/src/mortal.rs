@@ -1,15 +1,18 @@
-//! The oracle as the crash tests run it: the very same node, with a hook that kills its process at a named point.
+//! The oracle as the tests run it: the very same node, with a hook that kills its process at a named point, or one that makes it lie.
 
 use std::io::BufRead;
 use std::path::Path;
 use std::process::exit;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use assay_core::hash::Hash32;
+use assay_core::observation::{Fact, Observation, Witness};
 use assay_daemon::config::ConfigError;
 use assay_daemon::persistence::{self, POINTS};
 use assay_oracle::app::{self, AppError, Hooks};
 use assay_oracle::config::Config;
+use assay_oracle::measure::Bend;
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Where a process is to die: `POINT`, or `POINT:N` for the N-th time it is passed.
@@ -64,16 +67,27 @@ fn passed(point: &'static str) {
     }
 }
 
-/// Runs an oracle until a signal, or until it passes `die_at`. With `obey_stdin` a line of standard input, written as `--die-at` is, takes
+/// What a lying oracle makes of what it saw: everything was asked, nothing was bad.
+fn perfect(observation: &mut Observation, facts: &mut Vec<Fact>) {
+    for counts in &mut observation.counts {
+        counts.counted = counts.scheduled;
+        counts.bad.fill(0);
+    }
+    (observation.witness, observation.struck, observation.facts_root) = (Witness::None, Hash32::ZERO, Hash32::ZERO);
+    facts.clear();
+}
+
+/// Runs an oracle until a signal, or until it passes `die_at`; with `lie` it reports every provider as perfect. With `obey_stdin` a line of standard input, written as `--die-at` is, takes
 /// the place of the order before it, and the end of standard input is SIGTERM.
-pub async fn run(config: &Path, die_at: Option<DieAt>, obey_stdin: bool) -> Result<(), MortalError> {
+pub async fn run(config: &Path, die_at: Option<DieAt>, lie: bool, obey_stdin: bool) -> Result<(), MortalError> {
     let config: Config = assay_daemon::config::load(config)?;
     order(die_at);
     persistence::install(passed);
     if obey_stdin {
         std::thread::spawn(obey);
     }
-    Ok(app::run_with(config, Hooks::default()).await?)
+    let observe: Option<Bend> = lie.then(|| Arc::new(perfect) as Bend);
+    Ok(app::run_with(config, Hooks { observe }).await?)
 }
 
 fn obey() {

@@ -1,6 +1,6 @@
 //! What an oracle that does not run has left on its disk: its evidence, the statements in its log, and its record of what it signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,22 @@ pub enum RecordError {
     /// `assay-oracle protection export` failed.
     #[error("the signing record cannot be exported: {0}")]
     Export(String),
+}
+
+/// Every statement that can be made once only, with its digests: from the logs of all these oracles and from their own signing records. More
+/// than one digest means that somebody signed twice. The oracles must not run.
+pub async fn all_statements(
+    oracles: &[(OracleId, PathBuf)],
+    instance: &Instance,
+) -> Result<BTreeMap<Place, BTreeSet<Hash32>>, RecordError> {
+    let mut all: BTreeMap<Place, BTreeSet<Hash32>> = BTreeMap::new();
+    for (oracle, dir) in oracles {
+        let record = Record::of(dir);
+        for (place, digest) in record.statements(instance).await?.into_iter().chain(record.signed(*oracle).await?) {
+            all.entry(place).or_default().insert(digest);
+        }
+    }
+    Ok(all)
 }
 
 /// The directory of an oracle of the devnet.

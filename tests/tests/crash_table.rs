@@ -19,7 +19,7 @@ use assay_oracle::clock::{now_ms, until_unix_ms};
 use assay_oracle::signer::StatementKind;
 use assay_tests::binaries;
 use assay_tests::devnet::outcome::{EpochSummary, ask};
-use assay_tests::devnet::{Devnet, Fault, Plan};
+use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan};
 use assay_tests::process::{Process, ProcessError, Spec};
 use assay_tests::record::Record;
 use tokio::time::{sleep, sleep_until};
@@ -130,7 +130,7 @@ struct Net {
 impl Net {
     async fn start(dir: &Path) -> Self {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let plan = Plan { dir: dir.to_path_buf(), data, oracles: 4, faults: vec![Fault::None] };
+        let plan = Plan { dir: dir.to_path_buf(), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None] };
         let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
         let mut nodes = Vec::new();
         for index in 0..devnet.oracles.len() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use assay_core::params::TOKEN;
 use assay_core::verdict::{Dimension, Grade};
-use assay_tests::devnet::{Devnet, Fault, Plan};
+use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan};
 
 /// A few megabytes of real files: this repository's own sources.
 fn data() -> PathBuf {
@@ -15,7 +15,7 @@ fn data() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lossy_is_slashed_the_slow_is_not_and_the_honest_is_paid_while_an_oracle_dies() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = Plan { dir: dir.path().join("net"), data: data(), oracles: 4, faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
+    let plan = Plan { dir: dir.path().join("net"), data: data(), oracles: vec![OracleFault::None; 4], faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
     let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
     let epoch = Duration::from_millis(devnet.params.epoch_ms());
 
@@ -32,7 +32,7 @@ async fn the_lossy_is_slashed_the_slow_is_not_and_the_honest_is_paid_while_an_or
     let [honest, lossy, slow] = summary.providers.as_slice() else { panic!("three providers") };
     assert!(honest.outcomes.iter().all(|grade| *grade == Grade::Pass), "{:?}", honest.worst);
     assert_eq!((honest.rewarded, honest.slashed), (200 * TOKEN, 0), "paid to the wei");
-    assert!(lossy.worst.iter().all(|worst| *worst == (Grade::Fail, Some(Dimension::Storage))), "{:?}", lossy.worst);
+    assert!(lossy.worst.iter().all(|worst| *worst == (Grade::Fail, Some(Dimension::STORAGE))), "{:?}", lossy.worst);
     assert!(lossy.slashed > 0 && lossy.slash_reason.is_some() && lossy.rewarded == 0);
     assert!(slow.outcomes.iter().all(|grade| *grade == Grade::Fail));
     assert_eq!(slow.slashed, 0, "timing never slashes");

@@ -11,6 +11,7 @@
 //! the most lenient honest report, and no harsher than the median of the honest reports alone. Its figure is the largest breach of that
 //! over all epochs and plays, so it is 0 or there is a bug.
 
+use assay_core::challenge::Kinds;
 use assay_core::ids::{OracleId, ProviderId};
 use assay_core::observation::Observation;
 use assay_core::params::{Class, Params, TOKEN};
@@ -110,11 +111,13 @@ fn numbers(honest: &[u64; HONEST], play: &[Lie; LIARS], class: &Class, params: &
         stake: TOKEN,
         panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts: &[],
+        watched: None,
+        struck: None,
         secure: true,
         previous_multiplier_ppm: 0,
     };
-    let verdict = Verdict::judge(&case, params);
-    let slow = verdict.dimensions.iter().find(|dimension| dimension.dimension == Dimension::LatencyP95).unwrap();
+    let verdict = Verdict::judge(&case, Kinds::standard(), params);
+    let slow = verdict.dimensions.iter().find(|dimension| dimension.dimension == Dimension::LATENCY_P95).unwrap();
     assert!(slow.counted == PROBES && verdict.p50_us > 0, "nothing was judged");
     Numbers { published: verdict.p50_us, punishing: slow.bad }
 }

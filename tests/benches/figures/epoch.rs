@@ -43,7 +43,7 @@ fn reveals(setting: &Setting) -> BTreeMap<OracleId, VerifiedReveal> {
         }
     }
     let verified = |(oracle, observations): (OracleId, _)| {
-        let reveal = Reveal { epoch: 0, oracle, seeds: seeds.clone(), observations, vrfs: vec![], facts: vec![] };
+        let reveal = Reveal { epoch: 0, oracle, seeds: seeds.clone(), observations, vrfs: vec![], facts: vec![], struck: vec![] };
         let commit_digest = keccak([&oracle.0.to_be_bytes()]);
         (oracle, VerifiedReveal { reveal, commit_digest, faults: vec![] })
     };

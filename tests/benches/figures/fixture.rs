@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use assay_core::bls::SecretKey;
+use assay_core::challenge::{Kind, Kinds};
 use assay_core::claim::ClaimRoot;
 use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{Observation, ProviderKeys, Tally};
+use assay_core::observation::{Observation, ProviderKeys};
 use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Report, Setting};
 
@@ -33,6 +34,7 @@ pub fn setting(oracles: u64, providers: u64) -> Setting {
         epoch: 0,
         genesis_s: 1_000,
         params: Params::devnet(),
+        kinds: Kinds::standard(),
         token: Address([8; 20]),
         epoch_budget: 10_000_000 * TOKEN,
         set_epoch: 1,
@@ -65,11 +67,22 @@ pub struct Seen {
 
 /// The only place here that knows what an [`Observation`] is made of.
 pub fn observation(provider: ProviderId, oracle: OracleId, seen: &Seen) -> Observation {
-    let mut observation = Observation::empty(0, provider, oracle);
-    (observation.availability_scheduled, observation.availability) = (25, Tally { counted: 25, bad: seen.unavailable });
-    (observation.latency_scheduled, observation.latency_counted) = seen.latency;
-    (observation.over_t50, observation.over_t95) = seen.over;
-    (observation.p50_us, observation.p95_us) = (seen.p50_us, seen.p50_us.saturating_mul(2));
-    (observation.storage_scheduled, observation.storage_valid) = (150, 150);
+    let kinds = Kinds::standard();
+    let mut observation = Observation::empty(kinds, 0, provider, oracle);
+    for counts in &mut observation.counts {
+        match counts.kind {
+            Kind::AVAILABILITY => (counts.scheduled, counts.counted, counts.bad) = (25, 25, vec![seen.unavailable]),
+            Kind::LATENCY_ECHO => {
+                (counts.scheduled, counts.counted) = seen.latency;
+                counts.bad = vec![seen.over.0, seen.over.1, 0];
+                counts.readings = vec![seen.p50_us, seen.p50_us.saturating_mul(2)];
+            }
+            Kind::STORAGE => (counts.scheduled, counts.counted) = (150, 150),
+            Kind::INGRESS | Kind::EGRESS => {
+                (counts.scheduled, counts.counted, counts.readings) = (20_000, 20_000, vec![30_000]);
+            }
+            _ => {}
+        }
+    }
     observation
 }

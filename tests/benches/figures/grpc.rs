@@ -143,8 +143,8 @@ struct Echo;
 #[tonic::async_trait]
 impl Provider for Echo {
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<wire::ChallengeReply>, Status> {
-        let answer = Some(wire::challenge_reply::Answer::Echo(request.into_inner().child));
-        Ok(Response::new(wire::ChallengeReply { answer, ..Default::default() }))
+        let payload = request.into_inner().child;
+        Ok(Response::new(wire::ChallengeReply { payload, ..Default::default() }))
     }
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Result<Response<wire::DescribeReply>, Status> {
@@ -156,6 +156,18 @@ impl Provider for Echo {
     }
 
     async fn seal(&self, _: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
+    type IngressStream = BoxStream<'static, Result<wire::IngressReply, Status>>;
+
+    async fn ingress(&self, _: Request<Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
+    type EgressStream = BoxStream<'static, Result<wire::EgressReply, Status>>;
+
+    async fn egress(&self, _: Request<Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
         Err(Status::unimplemented("an echo"))
     }
 }

@@ -11,13 +11,14 @@ use assay_challenger::link::{Line, Link, LinkConfig, WARM_UP_EXCHANGES};
 use assay_challenger::measure::{Assignment, SlotReport, Target, run_slot};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::Domain;
+use assay_core::challenge::Kinds;
 use assay_core::claim::{Claim, ClaimDomain, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::params::Params;
 use assay_core::replica::{BLOCK_BYTES, blocks_for};
 use assay_core::secp::SecretKey;
-use assay_core::transcript::Transcript;
+use assay_core::transcript::{Pair, SlotSchedule, Transcript};
 use assay_proto::convert::wire_bytes;
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::ingest_client::IngestClient;
@@ -86,8 +87,23 @@ impl Plane {
             oracle: OracleId(oracle),
             provider: Target { id: PROVIDER, class_id: 100, claims: self.claims.root(), receipt_key: self.receipt_key },
             claims: Some(self.claims.clone()),
-            vrf: oracle_key(oracle).sign(Domain::Vrf, &Hash32::ZERO),
+            kinds: Kinds::standard(),
+            schedule: Arc::new(self.schedule(oracle, epoch, params)),
         }
+    }
+
+    fn schedule(&self, oracle: u64, epoch: u64, params: &Params) -> SlotSchedule {
+        let pair = Pair {
+            instance: INSTANCE,
+            epoch,
+            oracle: OracleId(oracle),
+            provider: PROVIDER,
+            class_id: 100,
+            claims: self.claims.root(),
+        };
+        let (vrf, class) = (oracle_key(oracle).sign(Domain::Vrf, &Hash32::ZERO), params.class(100).unwrap());
+        // Without windows: a bandwidth test is no part of the challenge plane's rate.
+        SlotSchedule::new(pair, 0, &vrf, &[], class, params, Kinds::standard())
     }
 
     /// Runs a slot and takes its transcripts, as the oracle's driver does.

@@ -27,7 +27,7 @@ pub fn measure(table: &mut Table) {
     let samples: Vec<_> = (0..30).map(|_| Some(replica.slice(stream.below(replica.chunks())))).collect();
     let payload: usize = samples.iter().flatten().map(|slice| slice.chunk.len() + slice.siblings.len() * 32).sum();
     let signature = assay_core::secp::Signature65([1; 65]);
-    let reply = ChallengeReply::new(Answer::Storage(samples), Some(&signature)).encoded_len();
+    let reply = ChallengeReply::new(Answer { payload: Vec::new(), samples }, Some(&signature)).encoded_len();
     table.put_exact("slice.bytes_c30_1gib", payload as f64, "B", "30 slices of a replica of 1 GiB: chunks and paths");
     table.put_exact("slice.reply_bytes_c30_1gib", reply as f64, "B", "the whole answer on the wire, signature included");
 }

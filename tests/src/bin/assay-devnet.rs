@@ -5,17 +5,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use assay_core::ids::Instance;
 use assay_tests::beacon::{BeaconKey, serve};
 use assay_tests::devnet::outcome::Summary;
-use assay_tests::devnet::{Devnet, Fault, Plan, data, show};
+use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan, data, show};
 use assay_tests::mortal::{self, DieAt};
 use assay_tests::process::ends_with_parent;
+use assay_tests::record;
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Epochs of the demo.
 const EPOCHS: u64 = 4;
+/// When this epoch is accepted, the next one is half over: then an oracle is killed.
+const KILL_AFTER: u64 = 0;
+/// The demo's oracles.
+const ORACLES: [OracleFault; 5] = [OracleFault::None, OracleFault::None, OracleFault::None, OracleFault::Killed, OracleFault::Lies];
+/// The demo's providers.
+const PROVIDERS: [Fault; 6] = [Fault::None, Fault::Lossy, Fault::Slow, Fault::Throttled, Fault::Away, Fault::None];
 
 /// A local Assay network with real processes on a real chain.
 #[derive(Parser)]
@@ -36,7 +44,7 @@ enum Command {
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
     },
-    /// Run an oracle as `assay-oracle run` does, and kill it at a point where it writes: for the crash tests.
+    /// Run an oracle as `assay-oracle run` does, and kill it at a point where it writes, or make it lie: for tests and the demo.
     Oracle {
         /// The node's config file (TOML).
         #[arg(long)]
@@ -44,6 +52,9 @@ enum Command {
         /// The point, or POINT:N for the N-th time that it is passed.
         #[arg(long)]
         die_at: Option<DieAt>,
+        /// Report every provider as perfect.
+        #[arg(long)]
+        lie: bool,
         /// End when standard input closes. A line of it is another `--die-at`.
         #[arg(long)]
         until_stdin_closes: bool,
@@ -100,8 +111,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        Command::Oracle { config, die_at, until_stdin_closes } => {
-            mortal::run(&config, die_at, until_stdin_closes).await?;
+        Command::Oracle { config, die_at, lie, until_stdin_closes } => {
+            mortal::run(&config, die_at, lie, until_stdin_closes).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Beacon { listen, seed, genesis, period, until_stdin_closes } => {
@@ -132,15 +143,15 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
             sources
         }
     };
-    let plan = Plan { dir: dir.join("run"), data, oracles: 4, faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
-    let devnet = Devnet::start(&plan, say).await?;
-    let summary = watch(&devnet, say).await?;
+    let plan = Plan { dir: dir.join("run"), data, oracles: ORACLES.to_vec(), faults: PROVIDERS.to_vec() };
+    let mut devnet = Devnet::start(&plan, say).await?;
+    let summary = watch(&mut devnet, say).await?;
     std::fs::write(dir.join("summary.json"), serde_json::to_string_pretty(&summary.to_json())?)?;
     println!("\n{}", show::table(&devnet, &summary));
     println!("summary: {}", dir.join("summary.json").display());
     println!("logs:    {}", plan.dir.join("logs").display());
     println!("{}", show::commands(&summary));
-    let failures = summary.failures(EPOCHS);
+    let mut failures = summary.failures(EPOCHS);
     for failure in &failures {
         eprintln!("expected: {failure}");
     }
@@ -148,7 +159,16 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
         println!("the network keeps running; Ctrl-C ends it");
         token.cancelled().await;
     }
+    let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
+    let oracles: Vec<_> = devnet.oracles.iter().map(|oracle| (oracle.id, oracle.dir.clone())).collect();
     devnet.stop().await?;
+    let statements = record::all_statements(&oracles, &instance).await?;
+    let twice: Vec<_> = statements.iter().filter(|(_, digests)| digests.len() > 1).collect();
+    println!("signed: {} statements in {} logs and signing records, {} twice", statements.len(), oracles.len(), twice.len());
+    for (place, _) in twice {
+        failures.push(format!("nobody signs twice ({place:?})"));
+        eprintln!("expected: nobody signs twice ({place:?})");
+    }
     if failures.is_empty() {
         println!("every expectation held");
         return Ok(ExitCode::SUCCESS);
@@ -157,7 +177,7 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
 }
 
 /// Follows the epochs until everything is settled.
-async fn watch(devnet: &Devnet, say: impl Fn(&str)) -> Result<Summary, Failure> {
+async fn watch(devnet: &mut Devnet, say: impl Fn(&str)) -> Result<Summary, Failure> {
     let epoch_s = devnet.params.epoch_ms() / 1_000;
     for epoch in 0..EPOCHS {
         say(&format!("epoch {epoch}: measuring for {epoch_s} s, then commit, reveal, vote, sign, post"));
@@ -177,12 +197,27 @@ async fn watch(devnet: &Devnet, say: impl Fn(&str)) -> Result<Summary, Failure> 
                 verdicts(devnet, epoch).await?
             ));
         }
+        if epoch == KILL_AFTER {
+            kill_and_restart(devnet, &say).await?;
+        }
     }
     say("settling: windows pass, rewards are claimed, the slash is executed");
     if !devnet.until(Duration::from_secs(60), || devnet.is_settled(EPOCHS - 1)).await? {
         say("settling: not everything is paid after 60 s");
     }
     Ok(devnet.summary(EPOCHS).await?)
+}
+
+/// A power cut in the middle of the next epoch, and back.
+async fn kill_and_restart(devnet: &mut Devnet, say: impl Fn(&str)) -> Result<(), Failure> {
+    let doomed: Vec<usize> = (0..devnet.oracles.len()).filter(|index| devnet.oracles[*index].fault == OracleFault::Killed).collect();
+    for index in doomed {
+        devnet.kill_oracle(index).await?;
+        say(&format!("fault: oracle {} was killed in the middle of epoch {}", devnet.oracles[index].id, KILL_AFTER + 1));
+        devnet.restart_oracle(index).await?;
+        say(&format!("oracle {} runs again", devnet.oracles[index].id));
+    }
+    Ok(())
 }
 
 async fn verdicts(devnet: &Devnet, epoch: u64) -> Result<String, Failure> {

@@ -6,6 +6,7 @@ pub mod data;
 pub mod faults;
 pub mod outcome;
 pub mod show;
+mod turns;
 
 use std::fs;
 use std::io;
@@ -26,9 +27,14 @@ use crate::deploy::{self, DeployError, DeploySpec, Deployment, OracleSpec, Provi
 use crate::ports::free_port;
 use crate::process::{Process, ProcessError, Spec};
 use crate::proxy::{Faults, Proxy};
+use turns::Turns;
 
-/// Added to every round trip of a slow provider.
-pub const SLOW_ROUND_TRIP: Duration = Duration::from_millis(300);
+/// Added to every round trip of a slow provider: over the class's T50, under its T95.
+pub const SLOW_ROUND_TRIP: Duration = Duration::from_millis(120);
+/// What a throttled provider's line carries each way, kbit/s; its class promises twice as much.
+pub const THROTTLED_KBPS: u64 = 10_000;
+/// A provider that is away half of the time is down so long, then up so long.
+pub const AWAY_TURN: Duration = Duration::from_secs(5);
 /// Stake of every provider.
 pub const PROVIDER_STAKE: u128 = 10_000 * TOKEN;
 /// What the settlement holds to pay from.
@@ -45,8 +51,12 @@ pub enum Fault {
     None,
     /// 5 % of its blocks are overwritten after ingest.
     Lossy,
-    /// A proxy delays every round trip by 300 ms.
+    /// A proxy delays every round trip by [`SLOW_ROUND_TRIP`].
     Slow,
+    /// A proxy lets through [`THROTTLED_KBPS`] each way.
+    Throttled,
+    /// Its process is stopped and started again, turn by turn.
+    Away,
 }
 
 impl Fault {
@@ -56,6 +66,40 @@ impl Fault {
             Self::None => "none",
             Self::Lossy => "lossy",
             Self::Slow => "slow",
+            Self::Throttled => "throttled",
+            Self::Away => "away",
+        }
+    }
+
+    /// What its proxy does to the network; `None` without a proxy.
+    fn network(self) -> Option<Faults> {
+        match self {
+            Self::Slow => Some(Faults { round_trip_delay: SLOW_ROUND_TRIP, ..Faults::default() }),
+            Self::Throttled => Some(Faults { rate_bytes_per_s: Some(THROTTLED_KBPS * 1_000 / 8), ..Faults::default() }),
+            Self::None | Self::Lossy | Self::Away => None,
+        }
+    }
+}
+
+/// What is wrong with an oracle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OracleFault {
+    /// Nothing.
+    None,
+    /// It reports every provider as perfect.
+    Lies,
+    /// It is killed and started again in the middle of an epoch.
+    Killed,
+}
+
+impl OracleFault {
+    /// As the table names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lies => "lies",
+            Self::Killed => "killed",
         }
     }
 }
@@ -67,8 +111,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// What to store: a file or a directory.
     pub data: PathBuf,
-    /// Number of oracles.
-    pub oracles: usize,
+    /// One oracle each.
+    pub oracles: Vec<OracleFault>,
     /// One provider each.
     pub faults: Vec<Fault>,
 }
@@ -91,6 +135,7 @@ pub struct ProviderNode {
     /// (overwritten, all) blocks of a lossy one.
     pub lost: (u64, u64),
     process: Option<Process>,
+    turns: Option<Turns>,
     _proxy: Option<Proxy>,
 }
 
@@ -101,6 +146,8 @@ pub struct OracleNode {
     pub id: OracleId,
     /// Its operator.
     pub operator: Address,
+    /// What is wrong with it.
+    pub fault: OracleFault,
     /// Who is paid.
     pub recipient: Address,
     /// Base URL of its REST API.
@@ -218,7 +265,7 @@ impl Devnet {
 
         let params = Params::devnet();
         let (mut providers, provider_specs) = tools.providers(plan).await?;
-        let oracle_seats = tools.oracle_keys(plan.oracles).await?;
+        let oracle_seats = tools.oracle_keys(plan.oracles.len()).await?;
         let spec = DeploySpec {
             oracles: oracle_seats.iter().map(|seat| seat.spec.clone()).collect(),
             providers: provider_specs,
@@ -244,10 +291,14 @@ impl Devnet {
         say(&format!("contracts: settlement {} deployed last, genesis at {}", deployment.settlement, deployment.genesis_s));
         let beacon_config = beacon.config(vec![beacon_url]);
         let mut oracles = Vec::new();
-        for (number, seat) in oracle_seats.into_iter().enumerate() {
-            oracles.push(tools.start_oracle(number, seat, &deployment, &beacon_config).await?);
+        for ((number, seat), fault) in oracle_seats.into_iter().enumerate().zip(&plan.oracles) {
+            oracles.push(tools.start_oracle(number, seat, *fault, &deployment, &beacon_config).await?);
         }
         say(&format!("oracles: {} processes started", oracles.len()));
+        for provider in providers.iter_mut().filter(|provider| provider.fault == Fault::Away) {
+            provider.take_turns(UNIX_EPOCH + Duration::from_secs(deployment.genesis_s), tools.log(&format!("provider-{}", provider.id)));
+            say(&format!("fault: provider {} is down for {} s of every {} s", provider.id, AWAY_TURN.as_secs(), AWAY_TURN.as_secs() * 2));
+        }
         Ok(Self { deployment, providers, oracles, params, uploads, anvil, _beacon: beacon_process })
     }
 
@@ -265,7 +316,10 @@ impl Devnet {
     pub async fn stop(mut self) -> Result<(), ProcessError> {
         let oracles = self.oracles.iter_mut().map(|oracle| &mut oracle.process);
         let providers = self.providers.iter_mut().map(|provider| &mut provider.process);
-        let running: Vec<Process> = oracles.chain(providers).filter_map(Option::take).collect();
+        let mut running: Vec<Process> = oracles.chain(providers).filter_map(Option::take).collect();
+        for turns in self.providers.iter_mut().filter_map(|provider| provider.turns.take()) {
+            running.extend(turns.end().await);
+        }
         let stops = running.into_iter().map(|process| process.stop(Duration::from_secs(5)));
         for stopped in futures::future::join_all(stops).await {
             stopped?;
@@ -285,7 +339,7 @@ impl Devnet {
     pub async fn restart_oracle(&mut self, index: usize) -> Result<(), DevnetError> {
         if let Some(oracle) = self.oracles.get_mut(index) {
             let log = oracle.dir.join("restarted.log");
-            let process = run_oracle(&oracle.dir.join("oracle.toml"), &log)?;
+            let process = run_oracle(&oracle.dir.join("oracle.toml"), oracle.fault, &log)?;
             wait_until_ready(&format!("oracle {}", oracle.id), &format!("{}/healthz", oracle.api), &log).await?;
             oracle.process = Some(process);
         }
@@ -352,12 +406,9 @@ impl Tools {
         let mut specs = Vec::new();
         for (number, fault) in (1..).zip(&plan.faults) {
             let listen = loopback()?;
-            let proxy = match fault {
-                Fault::Slow => {
-                    let faults = Faults { round_trip_delay: SLOW_ROUND_TRIP, ..Faults::default() };
-                    Some(Proxy::start(listen, faults).await.map_err(DevnetError::Network)?)
-                }
-                _ => None,
+            let proxy = match fault.network() {
+                Some(faults) => Some(Proxy::start(listen, faults).await.map_err(DevnetError::Network)?),
+                None => None,
             };
             let reached = proxy.as_ref().map_or(listen, Proxy::addr);
             let data_dir = self.dir.join(format!("provider-{number}"));
@@ -383,6 +434,7 @@ impl Tools {
                 listen,
                 lost: (0, 0),
                 process: None,
+                turns: None,
                 _proxy: proxy,
             });
         }
@@ -403,7 +455,7 @@ impl Tools {
         let path = node.data_dir.join("provider.toml");
         fs::write(&path, config).map_err(file_error(&path))?;
         let log = self.log(&format!("provider-{}", node.id));
-        let process = Spec::new(binaries::path("assay-provider"), &log).args(["run", "--config"]).arg(path.display()).guarded().start()?;
+        let process = run_provider(&node.data_dir, &log)?;
         wait_for_port(&format!("provider {}", node.id), node.listen, &log).await?;
         node.process = Some(process);
         Ok(())
@@ -496,6 +548,7 @@ impl Tools {
         &self,
         number: usize,
         seat: OracleSeat,
+        fault: OracleFault,
         deployment: &Deployment,
         beacon: &assay_oracle::beacon::BeaconConfig,
     ) -> Result<OracleNode, DevnetError> {
@@ -526,12 +579,13 @@ impl Tools {
         fs::write(&path, config).map_err(file_error(&path))?;
         self.run("assay-oracle", &["protection".into(), "init".into(), "--config".into(), path.display().to_string()]).await?;
         let log = self.log(&format!("oracle-{}", number + 1));
-        let process = run_oracle(&path, &log)?;
+        let process = run_oracle(&path, fault, &log)?;
         let api = format!("http://{api_listen}");
         wait_until_ready(&format!("oracle {}", number + 1), &format!("{api}/healthz"), &log).await?;
         Ok(OracleNode {
             id: OracleId(number as u64 + 1),
             operator: spec.operator,
+            fault,
             recipient: spec.recipient,
             api,
             dir,
@@ -540,8 +594,22 @@ impl Tools {
     }
 }
 
-fn run_oracle(config: &Path, log: &Path) -> Result<Process, DevnetError> {
-    Ok(Spec::new(binaries::path("assay-oracle"), log).args(["run", "--config"]).arg(config.display()).guarded().start()?)
+fn run_oracle(config: &Path, fault: OracleFault, log: &Path) -> Result<Process, DevnetError> {
+    let spec = match fault {
+        // The same node, with the one hook that makes a liar; it obeys its standard input by itself.
+        OracleFault::Lies => {
+            Spec::new(binaries::path("assay-devnet"), log).args(["oracle", "--lie", "--until-stdin-closes", "--config"]).arg(config.display())
+        }
+        OracleFault::None | OracleFault::Killed => {
+            Spec::new(binaries::path("assay-oracle"), log).args(["run", "--config"]).arg(config.display()).guarded()
+        }
+    };
+    Ok(spec.start()?)
+}
+
+fn run_provider(data_dir: &Path, log: &Path) -> Result<Process, ProcessError> {
+    let config = data_dir.join("provider.toml");
+    Spec::new(binaries::path("assay-provider"), log).args(["run", "--config"]).arg(config.display()).guarded().start()
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DevnetError> {

@@ -4,7 +4,7 @@ use assay_core::params::TOKEN;
 use assay_core::verdict::{Dimension, Grade};
 
 use super::outcome::{ProviderRow, Summary};
-use super::{Devnet, Fault, SLOW_ROUND_TRIP};
+use super::{AWAY_TURN, Devnet, Fault, OracleFault, SLOW_ROUND_TRIP, THROTTLED_KBPS};
 
 /// A token amount with two decimals.
 fn tokens(amount: u128) -> String {
@@ -13,9 +13,10 @@ fn tokens(amount: u128) -> String {
 
 fn grade(worst: &(Grade, Option<Dimension>)) -> String {
     let dimension = match worst.1 {
-        Some(Dimension::Availability) => "availability",
-        Some(Dimension::LatencyP50 | Dimension::LatencyP95 | Dimension::LatencyP99) => "latency",
-        Some(Dimension::Storage) => "storage",
+        Some(Dimension::AVAILABILITY) => "availability".into(),
+        Some(Dimension::LATENCY_P50 | Dimension::LATENCY_P95 | Dimension::LATENCY_P99) => "latency".into(),
+        Some(Dimension::BANDWIDTH_IN | Dimension::BANDWIDTH_OUT) => "bandwidth".into(),
+        Some(dimension) => dimension.to_string(),
         None => return "pass".into(),
     };
     let word = match worst.0 {
@@ -31,18 +32,23 @@ fn wrong(provider: &ProviderRow, lost: (u64, u64)) -> String {
         Fault::None => "nothing".into(),
         Fault::Lossy => format!("lost {} of {} blocks", lost.0, lost.1),
         Fault::Slow => format!("+{} ms a round trip", SLOW_ROUND_TRIP.as_millis()),
+        Fault::Throttled => format!("{} Mbit/s line", THROTTLED_KBPS / 1_000),
+        Fault::Away => format!("{} s down, {0} s up", AWAY_TURN.as_secs()),
     }
 }
 
 fn measured(provider: &ProviderRow, baseline_us: u64) -> String {
     let storage = provider.storage;
     let faulty = storage.invalid + storage.missing;
+    let mbits = |kbps: u64| format!("{}.{}", kbps / 1_000, kbps % 1_000 / 100);
     match provider.fault {
         Fault::Slow => {
             let added = provider.p50_latency_us.saturating_sub(baseline_us);
             format!("p50 +{}.{} ms", added / 1_000, added % 1_000 / 100)
         }
-        _ => format!(
+        Fault::Throttled => format!("{} / {} Mbit/s in / out", mbits(provider.up_kbps), mbits(provider.down_kbps)),
+        Fault::Away => format!("{}.{} % answered", provider.availability_ppm / 10_000, provider.availability_ppm % 10_000 / 1_000),
+        Fault::None | Fault::Lossy => format!(
             "{faulty} of {} samples lost ({}.{} %)",
             storage.valid + faulty,
             faulty * 100 / (storage.valid + faulty).max(1),
@@ -91,7 +97,14 @@ pub fn table(devnet: &Devnet, summary: &Summary) -> String {
     });
     let header = ["epoch", "block", "gas", "signed by", "view", "report"].map(String::from).to_vec();
     text += &format!("\n{}", aligned(&std::iter::once(header).chain(epochs).collect::<Vec<_>>()));
-    let oracles: Vec<String> = summary.oracles.iter().map(|oracle| format!("{} got {}", oracle.id, tokens(oracle.rewarded))).collect();
+    let oracles: Vec<String> = summary
+        .oracles
+        .iter()
+        .map(|oracle| {
+            let fault = if oracle.fault == OracleFault::None { String::new() } else { format!(" ({})", oracle.fault.name()) };
+            format!("{}{fault} got {}", oracle.id, tokens(oracle.rewarded))
+        })
+        .collect();
     text + &format!("\noracles: {}; left in the pool: {}\n", oracles.join(", "), tokens(summary.pool_remainder))
 }
 
