@@ -5,7 +5,7 @@ DATA ?=
 KEEP ?=
 ONLY ?=
 
-.PHONY: help demo test lint fmt bench contracts bindings tools build deny clean
+.PHONY: help demo test lint fmt bench contracts bindings tools build tour deny clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ contracts: tools ## compile the contracts
 
 bindings: contracts ## write the committed ABI and bytecode anew
 	npm run --silent contracts:export
+
+tour: ## run the README's tour literally, as a newcomer would
+	node tools/tour.mjs
 
 deny: ## licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check

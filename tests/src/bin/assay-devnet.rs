@@ -147,7 +147,9 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
     let mut devnet = Devnet::start(&plan, say).await?;
     let summary = watch(&mut devnet, say).await?;
     std::fs::write(dir.join("summary.json"), serde_json::to_string_pretty(&summary.to_json())?)?;
-    println!("\n{}", show::table(&devnet, &summary));
+    let table = show::table(&devnet, &summary);
+    std::fs::write(dir.join("demo.svg"), show::svg(&table))?;
+    println!("\n{table}");
     println!("summary: {}", dir.join("summary.json").display());
     println!("logs:    {}", plan.dir.join("logs").display());
     println!("{}", show::commands(&summary));

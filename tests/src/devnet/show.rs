@@ -120,6 +120,31 @@ pub fn commands(summary: &Summary) -> String {
     )
 }
 
+/// The text as an image: one that a page can show and a person can read.
+pub fn svg(text: &str) -> String {
+    const LINE: usize = 18;
+    const CHARACTER: usize = 8;
+    const MARGIN: usize = 16;
+    let lines: Vec<&str> = text.lines().collect();
+    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) * CHARACTER + 2 * MARGIN;
+    let height = lines.len() * LINE + 2 * MARGIN;
+    let rows: String = lines
+        .iter()
+        .enumerate()
+        .map(|(row, line)| format!("<text x=\"{MARGIN}\" y=\"{}\">{}</text>\n", MARGIN + LINE * row + LINE * 3 / 4, escaped(line)))
+        .collect();
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, \
+         'DejaVu Sans Mono', monospace\" font-size=\"13\" fill=\"#e6edf3\" xml:space=\"preserve\">\n<rect width=\"100%\" height=\"100%\" rx=\"8\" \
+         fill=\"#0d1117\"/>\n{rows}</svg>\n"
+    )
+}
+
+/// Three characters mean something in XML; runs of spaces would be one, were they not told apart.
+fn escaped(line: &str) -> String {
+    line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}")
+}
+
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
