@@ -215,6 +215,8 @@ impl Net {
     }
 }
 
+// Defence: the replay in `Actor::begin`. Without it an oracle that was killed over a report takes no part in it any more, its later points
+// are never passed, and the table runs out of closes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_point_costs_no_vote_no_evidence_and_no_second_signature() {
     let listed: Vec<&str> = CLOSING.iter().chain(&PAYING).flat_map(|points| points.iter().copied()).collect();
@@ -296,8 +298,7 @@ async fn everybody_takes_part(net: &mut Net) {
     assert_eq!(killed_at, POINTS.iter().copied().collect());
 }
 
-/// Defence: `check_and_record` before each signature, and the replay in `Committee::begin`. Without the one, peers hold statements that the
-/// signer's record does not have; without the other, a vote that was recorded when the oracle died is refused ever after, being another.
+/// Defence: `check_and_record` before each signature. Without it peers hold statements that the signer's record does not have.
 async fn nothing_was_signed_twice(net: &Net) {
     let chain = &net.devnet.deployment;
     let instance = Instance { chain_id: chain.chain.chain_id, settlement: chain.settlement };
