@@ -3,12 +3,13 @@
 //! An input is on disk before it is applied, and applied before anything it causes is sent. After a restart the stored inputs are
 //! replayed; what they cause is done again, which the signer and the peers make harmless.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    BitVote, Close, Effect, Input, MessageError, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature, verify_wish,
+    BitVote, Close, Effect, Input, MessageError, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
+    verify_wish,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
@@ -131,6 +132,8 @@ struct Running {
     observed: bool,
     /// What we signed as our bit-vote.
     bit_vote: Option<SignedBitVote>,
+    /// Digests of what the log held when the epoch was opened: the replay asks for our own part of it again.
+    logged: HashSet<[u8; 32]>,
 }
 
 struct Actor {
@@ -210,9 +213,12 @@ impl Actor {
             return;
         }
         let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
-        self.running.insert(epoch, Running { frame, close, parent: None, observed: false, bit_vote: None });
+        self.running.insert(epoch, Running { frame, close, parent: None, observed: false, bit_vote: None, logged: HashSet::new() });
         match self.store.inputs(epoch).await {
             Ok(inputs) => {
+                if let Some(running) = self.running.get_mut(&epoch) {
+                    running.logged = inputs.iter().map(|stored| *blake3::hash(&stored.message).as_bytes()).collect();
+                }
                 for stored in &inputs {
                     self.replay(epoch, stored.received_ms, &stored.message).await;
                 }
@@ -373,7 +379,10 @@ impl Actor {
             },
         };
         let entry = LogEntry::Received(message.clone()).encode();
-        durable(Write::STATEMENT, self.store.append_input(epoch, now, &entry)).await?;
+        let is_logged = |running: &Running| running.logged.contains(blake3::hash(&entry).as_bytes());
+        if !self.running.get(&epoch).is_some_and(is_logged) {
+            durable(Write::STATEMENT, self.store.append_input(epoch, now, &entry)).await?;
+        }
         self.broadcast(epoch, &message);
         Ok(input)
     }

@@ -173,7 +173,8 @@ impl Outbox {
         };
         let failure = (!receipt.status()).then(|| format!("reverted in block {block}"));
         let mined = store::mined(&inner.pool, row.id, block, receipt.gas_used, failure.as_deref());
-        let mut changed = durable(Write::MINED, mined).await?;
+        // Looked at again until the block is final: only the first look writes.
+        let mut changed = if row.state == State::Mined { mined.await? } else { durable(Write::MINED, mined).await? };
         if block <= finalized {
             let end = if failure.is_some() { State::Reverted } else { State::Finalized };
             changed |= durable(Write::FINAL, store::move_state(&inner.pool, row.id, State::Mined, end)).await?;

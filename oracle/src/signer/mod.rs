@@ -12,7 +12,6 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId};
 use assay_core::observation::{Commit, SignedCommit};
 use assay_core::report::signing_message;
-use assay_daemon::persistence::{Write, durable};
 
 pub use protection::{ImportSummary, Protection, ProtectionError, StatementKind};
 
@@ -107,7 +106,7 @@ impl Signer {
     pub async fn sign_commit(&self, commit: Commit) -> Result<SignedCommit, SignerError> {
         self.check_ours(commit.oracle)?;
         let digest = commit.digest(&self.instance);
-        self.record(StatementKind::Commit, commit.epoch, 0, &digest).await?;
+        self.protection.check_and_record(StatementKind::Commit, commit.epoch, 0, &digest).await?;
         Ok(SignedCommit { commit, signature: self.key.sign(Domain::Commit, &digest) })
     }
 
@@ -115,13 +114,13 @@ impl Signer {
     pub async fn sign_bit_vote(&self, vote: BitVote) -> Result<SignedBitVote, SignerError> {
         self.check_ours(vote.oracle)?;
         let digest = vote.digest(&self.instance);
-        self.record(StatementKind::BitVote, vote.epoch, 0, &digest).await?;
+        self.protection.check_and_record(StatementKind::BitVote, vote.epoch, 0, &digest).await?;
         Ok(SignedBitVote { signature: self.key.sign(Domain::BitVote, &digest), vote })
     }
 
     /// Signs a report by its digest: one per epoch and view.
     pub async fn sign_report(&self, epoch: u64, view: u64, digest: Hash32) -> Result<ReportSignature, SignerError> {
-        self.record(StatementKind::Report, epoch, view, &digest).await?;
+        self.protection.check_and_record(StatementKind::Report, epoch, view, &digest).await?;
         let message = signing_message(&self.instance, epoch, view, &digest);
         Ok(ReportSignature { epoch, view, oracle: self.oracle, digest, signature: self.key.sign(Domain::Report, &message) })
     }
@@ -135,15 +134,6 @@ impl Signer {
     /// The VRF of one slot under its seed.
     pub fn vrf(&self, epoch: u64, slot: u32, seed: &Hash32) -> Signature {
         self.key.sign(Domain::Vrf, &vrf_message(&self.instance, epoch, slot, seed))
-    }
-
-    async fn record(&self, kind: StatementKind, epoch: u64, view: u64, digest: &Hash32) -> Result<(), SignerError> {
-        let write = match kind {
-            StatementKind::Commit => Write::COMMIT,
-            StatementKind::BitVote => Write::BIT_VOTE,
-            StatementKind::Report => Write::REPORT,
-        };
-        durable(write, self.protection.check_and_record(kind, epoch, view, digest)).await
     }
 
     fn check_ours(&self, asked: OracleId) -> Result<(), SignerError> {

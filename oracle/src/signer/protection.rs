@@ -13,6 +13,7 @@ use std::time::Duration;
 use assay_core::bls::PublicKey;
 use assay_core::hash::{Hash32, decode_hex};
 use assay_core::ids::{Address, Instance};
+use assay_daemon::persistence::{Write, durable};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, Transaction, query, query_as};
@@ -43,6 +44,14 @@ impl StatementKind {
             Self::Commit => "commit",
             Self::BitVote => "bit_vote",
             Self::Report => "report",
+        }
+    }
+
+    fn write(self) -> Write {
+        match self {
+            Self::Commit => Write::COMMIT,
+            Self::BitVote => Write::BIT_VOTE,
+            Self::Report => Write::REPORT,
         }
     }
 
@@ -279,7 +288,7 @@ impl Protection {
             Some(None) => return Err(SignerError::Blocked { kind, epoch, view, asked: *digest }),
             None => self.insert(&mut tx, kind, epoch, view, Some(digest)).await?,
         }
-        tx.commit().await.map_err(|source| self.failed(source))?;
+        durable(kind.write(), tx.commit()).await.map_err(|source| self.failed(source))?;
         Ok(())
     }
 

@@ -9,9 +9,7 @@ use assay_core::report::{Outcome, StoredDigest};
 use assay_daemon::persistence::{Write, durable};
 use async_trait::async_trait;
 use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, query};
 
 use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput};
@@ -50,8 +48,11 @@ impl SqliteStore {
     }
 
     async fn write(&self, kind: Write, query: Query<'_, Sqlite, SqliteArguments>) -> Result<(), StoreError> {
-        durable(kind, query.execute(&self.pool)).await.map_err(|error| self.failed(error))?;
-        Ok(())
+        let mut tx = self.pool.begin().await.map_err(|error| self.failed(error))?;
+        let done = query.execute(&mut *tx).await.map_err(|error| self.failed(error))?;
+        // What is stored already passes no point.
+        let committed = if done.rows_affected() > 0 { durable(kind, tx.commit()).await } else { tx.commit().await };
+        committed.map_err(|error| self.failed(error))
     }
 
     fn malformed(&self, what: &'static str) -> StoreError {
@@ -108,12 +109,13 @@ impl Store for SqliteStore {
     }
 
     async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError> {
-        let row = query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")
-            .bind(evidence.digest.as_bytes().as_slice())
-            .bind(signed(evidence.epoch))
-            .bind(i64::from(evidence.slot))
-            .bind(signed(evidence.provider.0))
-            .bind(&evidence.bundle);
+        let row =
+            query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")
+                .bind(evidence.digest.as_bytes().as_slice())
+                .bind(signed(evidence.epoch))
+                .bind(i64::from(evidence.slot))
+                .bind(signed(evidence.provider.0))
+                .bind(&evidence.bundle);
         self.write(Write::EVIDENCE, row).await
     }
 
