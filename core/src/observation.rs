@@ -513,7 +513,8 @@ impl Reveal {
         for SaltedObservation { observation, .. } in &self.observations {
             let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
             let panel = panels.of(observation.provider);
-            let schedule = PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
+            let schedule =
+                PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
             if observation.counts.iter().any(|counts| counts.scheduled != schedule.scheduled(counts.kind)) {
                 return Err(RevealError::Observation);
             }
@@ -527,9 +528,11 @@ impl Reveal {
             }
             check_struck(observation, struck.remove(&observation.provider), &schedule)?;
         }
-        match facts.is_empty() && struck.is_empty() {
-            true => Ok(faults.into_values().collect()),
-            false => Err(RevealError::Facts),
+        // What is left over is about providers that are not observed here.
+        match (facts.is_empty(), struck.is_empty()) {
+            (true, true) => Ok(faults.into_values().collect()),
+            (false, _) => Err(RevealError::Facts),
+            (true, false) => Err(RevealError::Struck),
         }
     }
 }
@@ -550,125 +553,4 @@ fn check_struck(observation: &Observation, struck: Option<&Challenge>, schedule:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::challenge::Checked;
-    use crate::epoch::tests::{observed, secret, setting};
-    use crate::report::Setting;
-    use crate::transcript::{OracleFault, Outcome, Transcript, is_asked, summarise};
-
-    /// Commits to the reveal as it stands, so that only what is behind the root can be wrong.
-    fn verify(setting: &Setting, reveal: Reveal, known: bool) -> Result<VerifiedReveal, RevealError> {
-        let commit = Commit {
-            epoch: reveal.epoch,
-            oracle: reveal.oracle,
-            seeds: reveal.seeds.digest(),
-            secure: reveal.seeds.secure,
-            root: reveal.root(),
-            leaf_count: reveal.observations.len() as u32,
-            log_head: Hash32::ZERO,
-        };
-        let keys = |provider| setting.provider(provider).filter(|_| known).map(|terms| terms.keys);
-        let key = secret(reveal.oracle.0).public_key();
-        reveal.verify(&commit, &setting.instance, &key, &setting.params, keys)
-    }
-
-    // Defence: `check_scheduled`. Without it an oracle states a schedule of one probe, keeps full "coverage" of it and its vote, or states
-    // that probes were never scheduled which it would rather not report.
-    #[test]
-    fn scheduled_counts_other_than_the_vrfs_are_refused() {
-        let setting = setting(4, 3);
-        let honest = observed(&setting, 1, 1).0.reveal;
-        assert!(verify(&setting, honest.clone(), true).is_ok());
-        let lies: [fn(&mut Observation); 7] = [
-            |o| (o.latency_scheduled, o.latency_counted) = (1, 1),
-            |o| o.latency_scheduled += 1,
-            |o| (o.availability_scheduled, o.availability.counted) = (o.availability_scheduled - 1, o.availability.counted - 1),
-            |o| o.availability_scheduled += 1,
-            |o| (o.storage_scheduled, o.storage_valid) = (0, 0),
-            |o| (o.storage_scheduled, o.storage_valid) = (o.storage_scheduled + 30, o.storage_valid + 30),
-            |o| (o.storage_scheduled, o.storage_silent) = (o.storage_scheduled + 30, 30),
-        ];
-        for (number, lie) in lies.into_iter().enumerate() {
-            for at in 0..honest.observations.len() {
-                let mut reveal = honest.clone();
-                lie(&mut reveal.observations[at].observation);
-                assert!(reveal.observations[at].observation.is_consistent(), "lie {number} is a possible count");
-                assert_eq!(verify(&setting, reveal, true).unwrap_err(), RevealError::Observation, "lie {number} about {at}");
-            }
-        }
-    }
-
-    // Defence: the `ok_or` of `check_scheduled`. Without it an oracle is believed about a provider that the chain does not know.
-    #[test]
-    fn an_observation_of_an_unknown_provider_is_refused() {
-        let setting = setting(4, 1);
-        let reveal = observed(&setting, 1, 1).0.reveal;
-        assert_eq!(verify(&setting, reveal, false).unwrap_err(), RevealError::Observation);
-    }
-
-    // Defence: the schedule is counted by the same `is_asked` rule on both sides. Otherwise honest reveals are refused.
-    #[test]
-    fn whatever_became_of_its_probes_an_honest_summary_states_the_schedule() {
-        for claim_blocks in [0, 10] {
-            let mut setting = setting(4, 1);
-            setting.providers[0].keys.claims.blocks = claim_blocks;
-            let terms = setting.providers[0];
-            let mut reveal = observed(&setting, 1, 1).0.reveal;
-            let scheduled = ScheduledCounts::of(&reveal.vrfs, terms.provider, claim_blocks, &setting.params);
-            for kept in [0, 1, 2, 5] {
-                let transcripts = transcripts(&setting, &reveal.vrfs, kept);
-                let class = setting.params.class(terms.class_id).unwrap();
-                let observation = summarise(setting.epoch, terms.provider, reveal.oracle, class, &scheduled, &transcripts, &[]);
-                reveal.observations[0].observation = observation;
-                assert!(verify(&setting, reveal.clone(), true).is_ok(), "{claim_blocks} blocks, {kept} of 5 kept");
-            }
-        }
-    }
-
-    /// Transcripts of `kept` of every five probes that are asked, each twice, with every outcome there is.
-    fn transcripts(setting: &Setting, vrfs: &[Signature], kept: usize) -> Vec<Transcript> {
-        let terms = setting.providers[0];
-        let claims = terms.keys.claims;
-        let mut transcripts = Vec::new();
-        for (slot, vrf) in (0u32..).zip(vrfs) {
-            let pair = PairSecret::new(vrf, terms.provider);
-            for (number, probe) in pair.schedule(&setting.params).into_iter().filter(|p| is_asked(p.kind, claims.blocks)).enumerate() {
-                let challenge = Challenge {
-                    instance: setting.instance,
-                    epoch: setting.epoch,
-                    slot,
-                    oracle: OracleId(1),
-                    provider: terms.provider,
-                    kind: probe.kind,
-                    index: probe.index,
-                    class_id: terms.class_id,
-                    claim_root: claims.hash,
-                    claim_blocks: claims.blocks,
-                    child: pair.child(probe.index),
-                };
-                let asked = probe.kind.samples().max(1) as u32;
-                let outcome = match number % 4 {
-                    0 => Outcome::Silent,
-                    1 => Outcome::OracleError(OracleFault::Stall),
-                    2 => Outcome::Checked(Checked { valid: asked, invalid: vec![], missing: vec![] }),
-                    _ => Outcome::Checked(Checked { valid: asked - 1, invalid: vec![], missing: vec![0] }),
-                };
-                let transcript = Transcript {
-                    challenge,
-                    scheduled_at_us: probe.at_us,
-                    slip_us: 0,
-                    rtt_us: Some(900),
-                    attempts: vec![],
-                    outcome,
-                    answer: None,
-                    signature: None,
-                };
-                if number % 5 < kept {
-                    transcripts.extend([transcript.clone(), transcript]);
-                }
-            }
-        }
-        transcripts
-    }
-}
+mod tests;

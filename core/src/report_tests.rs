@@ -1,5 +1,6 @@
 use super::*;
-use crate::epoch::tests::{observed, setting};
+use crate::challenge::Kind;
+use crate::epoch::tests::{counts_mut, observed, setting};
 use crate::ids::ProviderId;
 use crate::params::TOKEN;
 
@@ -201,7 +202,7 @@ fn a_lazy_oracle_is_not_paid() {
     let setting = setting(4, 2);
     let mut reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=4).map(|id| (OracleId(id), observed(&setting, id, 1).0)).collect();
     reveals.get_mut(&OracleId(2)).unwrap().reveal.observations.clear();
-    reveals.get_mut(&OracleId(3)).unwrap().reveal.observations[1].observation.availability.counted = 0;
+    counts_mut(&mut reveals.get_mut(&OracleId(3)).unwrap().reveal.observations[1].observation, Kind::AVAILABILITY).counted = 0;
     let inputs = Inputs { setting: &setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals };
     assert_eq!(Outcome::compute(&inputs).paid_oracles, [OracleId(1), OracleId(4)].into());
 }

@@ -1,24 +1,28 @@
-//! Golden vectors for what only Rust encodes so far: `tests/vectors/protocol.json` says inputs and outputs, so that another
-//! implementation can be held against it. An encoding that drifts turns this red. When it changed on purpose:
-//! `REGENERATE_VECTORS=1 cargo test -p assay-core --test vectors`, and a line in the changelog.
+//! Golden vectors for what only Rust encodes so far: `tests/vectors/protocol.json` and, for every kind of challenge,
+//! `tests/vectors/kinds/*.json` say inputs and outputs, so that another implementation can be held against them. An encoding that drifts
+//! turns this red. When it changed on purpose: `REGENERATE_VECTORS=1 cargo test -p assay-core --test vectors`, and a line in the changelog.
+
+#[path = "vectors/kinds.rs"]
+mod kinds;
 
 use std::path::PathBuf;
 
 use assay_core::beacon;
 use assay_core::bls::{self, Domain};
-use assay_core::challenge::schedule::{PairSecret, vrf_message};
-use assay_core::challenge::{
-    Answer, BlockAnswer, Challenge, Checked, Kind, answer_signing_digest, block_mac, echo, seal_digest, seal_leaf,
-};
+use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::schedule::{PairSecret, SlotTerms, vrf_message};
+use assay_core::challenge::window::windows;
+use assay_core::challenge::{Answer, Challenge, Checked, Kind, Kinds, answer_signing_digest, seal_digest, seal_leaf};
 use assay_core::epoch::{BitVote, wish_message};
 use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{Commit, Observation, Seeds, Tally, facts_root};
+use assay_core::observation::{Commit, Fault, Observation, Seeds, Witness, facts_root};
 use assay_core::panel::{self, Candidate};
 use assay_core::params::Params;
 use assay_core::secp;
 use assay_core::slice::Slice;
-use assay_core::transcript::{Attempt, OracleFault, Outcome, Transcript, answers_root, evidence_root};
+use assay_core::transcript::{OracleFault, Outcome, Reading, Transcript, answers_root, evidence_root};
+use assay_core::verdict::{Dimension, DimensionVerdict, Grade, StorageCounts, Verdict, silence_digest};
 use serde_json::{Value, json};
 
 const EPOCH: u64 = 41;
@@ -28,32 +32,41 @@ const PROVIDER: ProviderId = ProviderId(9);
 
 #[test]
 fn encodings_do_not_drift() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/protocol.json");
-    let ours = json!({
-        "note": "Made by core/tests/vectors.rs. Integers are JSON numbers; bytes are 0x and hex; amounts are decimal strings.",
-        "instance": instance(),
-        "challenges": Kind::ALL.map(challenge_vector),
-        "seal": seal_vector(),
-        "schedule": schedule_vector(),
-        "panels": panel_vectors(),
-        "observation": observation_vector(),
-        "seeds": seeds_vector(),
-        "commit": commit_vector(),
-        "bitVotes": bit_vote_vectors(),
-        "wish": { "view": 2, "oracle": ORACLE, "message": wish_message(&instance(), EPOCH, 2, ORACLE) },
-        "params": { "devnet": Params::devnet(), "hash": Params::devnet().hash() },
-        "transcripts": transcript_vectors(),
-        "roots": root_vectors(),
-        "fallbackSeed": { "previous": word("previous"), "blockHash": word("block"), "seed": beacon::fallback_seed(&word("previous"), &word("block")) },
-    });
+    hold(
+        "protocol.json",
+        &json!({
+            "note": "Made by core/tests/vectors.rs. Integers are JSON numbers; bytes are 0x and hex; amounts are decimal strings.",
+            "instance": instance(),
+            "seal": seal_vector(),
+            "schedule": schedule_vector(),
+            "windows": window_vectors(),
+            "panels": panel_vectors(),
+            "observations": observation_vectors(),
+            "seeds": seeds_vector(),
+            "commit": commit_vector(),
+            "bitVotes": bit_vote_vectors(),
+            "wish": { "view": 2, "oracle": ORACLE, "message": wish_message(&instance(), EPOCH, 2, ORACLE) },
+            "params": { "devnet": Params::devnet(), "hash": Params::devnet().hash() },
+            "transcripts": transcript_vectors(),
+            "roots": root_vectors(),
+            "silence": { "challenge": word("silent"), "digest": silence_digest(&word("silent")) },
+            "verdict": verdict_vector(),
+            "fallbackSeed": { "previous": word("previous"), "blockHash": word("block"), "seed": beacon::fallback_seed(&word("previous"), &word("block")) },
+        }),
+    );
+}
+
+/// Compares section by section with a committed file, or writes it when asked to.
+fn hold(name: &str, ours: &Value) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
     if std::env::var_os("REGENERATE_VECTORS").is_some() {
-        std::fs::write(&path, serde_json::to_string_pretty(&ours).unwrap() + "\n").unwrap();
+        std::fs::write(&path, serde_json::to_string_pretty(ours).unwrap() + "\n").unwrap();
     }
     let committed: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let sections = |file: &Value| file.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(sections(&ours), sections(&committed));
+    assert_eq!(sections(ours), sections(&committed), "{name}");
     for (section, value) in ours.as_object().unwrap() {
-        assert_eq!(value, &committed[section], "the encoding of `{section}` changed");
+        assert_eq!(value, &committed[section], "the encoding of `{section}` in {name} changed");
     }
 }
 
@@ -89,7 +102,7 @@ fn pair() -> PairSecret {
 }
 
 fn challenge(kind: Kind) -> Challenge {
-    let index = u32::from(kind.number());
+    let index = u32::from(kind.0);
     Challenge {
         instance: instance(),
         epoch: EPOCH,
@@ -101,6 +114,7 @@ fn challenge(kind: Kind) -> Challenge {
         class_id: 100,
         claim_root: word("claims"),
         claim_blocks: 8_457,
+        chunks: Kinds::standard().get(kind).unwrap().chunks(),
         child: pair().child(index),
     }
 }
@@ -111,74 +125,32 @@ fn slice(label: &str) -> Slice {
     Slice { chunk, siblings: (0..3u8).map(|level| keccak([&word(label).0, &[level]]).0).collect() }
 }
 
-fn slice_json(slice: &Slice) -> Value {
-    json!({ "chunk": shown(&slice.chunk), "siblings": slice.siblings.iter().map(|cv| shown(cv)).collect::<Vec<_>>() })
-}
-
-fn block_answer() -> BlockAnswer {
+fn block_answer() -> Answer {
     let slice = slice("block");
-    BlockAnswer { mac: block_mac(&challenge(Kind::LatencyBlock), &slice.chunk), slice }
+    let payload = latency::block_mac(&challenge(Kind::LATENCY_BLOCK), &slice.chunk).to_vec();
+    Answer { payload, samples: vec![Some(slice)] }
 }
 
 /// Thirty samples, every seventh stated missing.
-fn storage_answer() -> Vec<Option<Slice>> {
-    (0..30).map(|i| (i % 7 != 3).then(|| slice(&format!("sample {i}")))).collect()
+fn storage_answer() -> Answer {
+    let samples = (0..30).map(|i| (i % 7 != 3).then(|| slice(&format!("sample {i}")))).collect();
+    Answer { payload: vec![], samples }
 }
 
-// ---- challenges and answers ----
-
-fn challenge_vector(kind: Kind) -> Value {
-    let challenge = challenge(kind);
-    let samples: Vec<(u64, u32)> = challenge.samples().iter().map(|sample| (sample.block, sample.chunk)).collect();
-    json!({
-        "challenge": {
-            "epoch": EPOCH, "slot": SLOT, "oracle": ORACLE, "provider": PROVIDER, "kind": kind.number(), "index": challenge.index,
-            "classId": challenge.class_id, "claimRoot": challenge.claim_root, "claimBlocks": challenge.claim_blocks,
-            "child": shown(&challenge.child),
-        },
-        "digest": challenge.digest(),
-        "seed": challenge.seed(),
-        "samples": samples,
-        "answers": answer_vectors(&challenge),
-    })
+fn availability_answer() -> Answer {
+    Answer::of_payload(availability::echo(&challenge(Kind::AVAILABILITY)))
 }
 
-fn answer_vectors(challenge: &Challenge) -> Value {
-    match challenge.kind {
-        Kind::Availability | Kind::LatencyEcho => {
-            let echo = echo(challenge);
-            json!([{ "echo": shown(&echo), "answerDigest": Answer::Echo(echo).digest() }])
-        }
-        Kind::LatencyBlock => {
-            let answer = block_answer();
-            json!([
-                { "mac": shown(&answer.mac), "slice": slice_json(&answer.slice), "sliceWord": answer.slice.digest(),
-                  "answerDigest": Answer::Block(Some(answer)).digest() },
-                { "missing": true, "answerDigest": Answer::Block(None).digest() },
-            ])
-        }
-        Kind::Storage => {
-            let samples = storage_answer();
-            let words = Answer::sample_words(&samples);
-            let answer_digest = Answer::Storage(samples).digest();
-            let signed = answer_signing_digest(challenge, &answer_digest);
-            json!([{
-                "samples": "chunk i is keccak('assay vector sample i') 32 times, sibling j keccak of the same word and byte j; i % 7 = 3 is missing",
-                "words": words,
-                "answerDigest": answer_digest,
-                "signingDigest": signed,
-                "receiptKey": receipt_key().address(),
-                "signature": shown(&receipt_key().sign(&signed).unwrap().0),
-            }])
-        }
-    }
+fn echo_answer() -> Answer {
+    Answer::of_payload(latency::echo(&challenge(Kind::LATENCY_ECHO)))
 }
+
+// ---- seals ----
 
 fn sealed_answers() -> Vec<(Hash32, Hash32)> {
-    let echoes =
-        [Kind::Availability, Kind::LatencyEcho].map(|kind| (challenge(kind).digest(), Answer::Echo(echo(&challenge(kind))).digest()));
-    let block = (challenge(Kind::LatencyBlock).digest(), Answer::Block(Some(block_answer())).digest());
-    [&echoes[..], &[block]].concat()
+    [(Kind::AVAILABILITY, availability_answer()), (Kind::LATENCY_ECHO, echo_answer()), (Kind::LATENCY_BLOCK, block_answer())]
+        .map(|(kind, answer)| (challenge(kind).digest(), answer.digest()))
+        .to_vec()
 }
 
 fn seal_vector() -> Value {
@@ -199,17 +171,43 @@ fn seal_vector() -> Value {
 fn schedule_vector() -> Value {
     let message = vrf_message(&instance(), EPOCH, SLOT, &word("slot seed"));
     let vrf = verdict_key().sign(Domain::Vrf, &message);
-    let schedule = pair().schedule(&Params::devnet());
-    let first: Vec<_> = schedule.iter().take(20).map(|probe| json!([probe.index, probe.kind.number(), probe.at_us])).collect();
+    let params = Params::devnet();
+    let open = own_windows();
+    let terms = SlotTerms { params: &params, class: &params.classes[0], oracle: ORACLE, windows: &open };
+    let schedule = pair().schedule(Kinds::standard(), &terms);
+    let all: Vec<_> = schedule.iter().map(|probe| json!([probe.index, probe.kind, probe.at_us])).collect();
     json!({
-        "epoch": EPOCH, "slot": SLOT, "seed": word("slot seed"), "provider": PROVIDER,
+        "epoch": EPOCH, "slot": SLOT, "seed": word("slot seed"), "provider": PROVIDER, "oracle": ORACLE,
         "vrfMessage": message,
         "verdictKey": shown(&verdict_key().public_key().to_compressed()),
         "vrf": shown(&vrf.to_compressed()),
         "children": [shown(&pair().child(0)), shown(&pair().child(1))],
-        "count": schedule.len(),
-        "first": first,
+        "kept": [shown(&pair().kept(0)), shown(&pair().kept(1))],
+        "windows": open.iter().map(|window| json!([window.oracle, window.start_us, window.end_us])).collect::<Vec<_>>(),
+        "probes": all,
     })
+}
+
+/// The panel's windows in the slot of [`pair`].
+fn own_windows() -> Vec<assay_core::challenge::window::Window> {
+    windows(&word("epoch seed"), &word("slot seed"), SLOT, PROVIDER, &window_panel(), &Params::devnet())
+}
+
+fn window_panel() -> Vec<OracleId> {
+    (1..=7).map(OracleId).collect()
+}
+
+fn window_vectors() -> Value {
+    let params = Params::devnet();
+    let slots: Vec<_> = (0..params.slots)
+        .map(|slot| {
+            let seed = word(&format!("slot {slot}"));
+            let drawn = windows(&word("epoch seed"), &seed, slot, PROVIDER, &window_panel(), &params);
+            let drawn: Vec<_> = drawn.iter().map(|window| json!([window.oracle, window.start_us, window.end_us])).collect();
+            json!({ "slot": slot, "seed": seed, "windows": drawn })
+        })
+        .collect();
+    json!({ "epochSeed": word("epoch seed"), "provider": PROVIDER, "panel": window_panel(), "slots": slots })
 }
 
 fn panel_vectors() -> Value {
@@ -236,26 +234,29 @@ fn panel_vectors() -> Value {
 // ---- what oracles state ----
 
 fn observation() -> Observation {
-    let mut observation = Observation::empty(EPOCH, PROVIDER, ORACLE);
-    (observation.availability_scheduled, observation.availability) = (25, Tally { counted: 24, bad: 1 });
-    (observation.latency_scheduled, observation.latency_counted) = (160, 158);
-    (observation.over_t50, observation.over_t95, observation.over_t99) = (70, 8, 2);
-    (observation.p50_us, observation.p95_us) = (41_234, 187_654);
-    (observation.storage_scheduled, observation.storage_valid, observation.storage_invalid) = (150, 100, 3);
-    (observation.storage_missing, observation.storage_silent, observation.storage_oracle_error) = (5, 12, 30);
+    let mut observation = Observation::empty(Kinds::standard(), EPOCH, PROVIDER, ORACLE);
+    observation.counts = kinds::counts().to_vec();
+    observation.witness = Witness::Silent(word("silent"));
+    observation.struck = word("struck");
     (observation.evidence_root, observation.facts_root) = (word("evidence"), word("facts"));
     observation
 }
 
-fn observation_vector() -> Value {
-    let observation = observation();
-    json!({
-        "observation": observation,
-        "words": shown(observation.words().as_bytes()),
-        "word": observation.word(),
-        "salt": word("salt"),
-        "leaf": observation.leaf(&word("salt")),
-    })
+fn observation_vectors() -> Value {
+    let answered = Observation { witness: Witness::Answered(word("silent")), struck: Hash32::ZERO, ..observation() };
+    let empty = Observation::empty(Kinds::standard(), EPOCH, PROVIDER, ORACLE);
+    [observation(), answered, empty]
+        .iter()
+        .map(|observation| {
+            json!({
+                "observation": observation,
+                "words": shown(observation.words().as_bytes()),
+                "word": observation.word(),
+                "salt": word("salt"),
+                "leaf": observation.leaf(&word("salt")),
+            })
+        })
+        .collect()
 }
 
 fn seeds() -> Seeds {
@@ -294,35 +295,43 @@ fn bit_vote_vectors() -> Value {
 fn transcripts() -> Vec<(&'static str, Transcript)> {
     let base = |kind, outcome| Transcript {
         challenge: challenge(kind),
+        strike: 0,
         scheduled_at_us: 1_234_567,
         slip_us: 321,
         rtt_us: None,
-        attempts: vec![],
+        readings: vec![],
         outcome,
         answer: None,
         signature: None,
     };
     let checked = |valid, invalid, missing| Outcome::Checked(Checked { valid, invalid, missing });
-    let attempts = vec![Attempt { offset_us: 0, rtt_us: None }, Attempt { offset_us: 300_000, rtt_us: Some(41_000) }];
     let retried = Transcript {
         rtt_us: Some(41_000),
-        attempts,
-        answer: Some(Answer::Echo(echo(&challenge(Kind::Availability)))),
-        ..base(Kind::Availability, checked(1, vec![], vec![]))
+        readings: vec![Reading { at_us: 0, value: None }, Reading { at_us: 300_000, value: Some(41_000) }],
+        answer: Some(availability_answer()),
+        ..base(Kind::AVAILABILITY, checked(1, vec![], vec![]))
     };
-    let answer = Answer::Storage(storage_answer());
-    let signature = receipt_key().sign(&answer_signing_digest(&challenge(Kind::Storage), &answer.digest())).unwrap();
+    let answer = storage_answer();
+    let signature = receipt_key().sign(&answer_signing_digest(&challenge(Kind::STORAGE), &answer.digest())).unwrap();
     let audited = Transcript {
+        strike: 2,
         rtt_us: Some(87_654),
         answer: Some(answer),
         signature: Some(signature),
-        ..base(Kind::Storage, checked(25, vec![0], vec![3, 10, 17, 24]))
+        ..base(Kind::STORAGE, checked(25, vec![0], vec![3, 10, 17, 24]))
+    };
+    let loaded = Transcript {
+        rtt_us: Some(801_000),
+        readings: kinds::readings(12, 100_000, 300_000),
+        answer: Some(kinds::ingress_answer()),
+        ..base(Kind::INGRESS, checked(1, vec![], vec![]))
     };
     vec![
         ("availability, answered at the second attempt", retried),
-        ("latency echo, silent", base(Kind::LatencyEcho, Outcome::Silent)),
-        ("latency block, the oracle's own stall", base(Kind::LatencyBlock, Outcome::OracleError(OracleFault::Stall))),
-        ("storage, valid 25, invalid 0, missing 3 10 17 24, answer and signature as above", audited),
+        ("latency echo, silent", base(Kind::LATENCY_ECHO, Outcome::Silent)),
+        ("latency block, the oracle's own stall", base(Kind::LATENCY_BLOCK, Outcome::OracleError(OracleFault::Stall))),
+        ("storage, valid 25, invalid 0, missing 3 10 17 24, answer and signature of kinds/storage.json", audited),
+        ("bandwidth in, answer of kinds/bandwidth.json", loaded),
     ]
 }
 
@@ -330,10 +339,10 @@ fn transcript_vectors() -> Value {
     transcripts()
         .into_iter()
         .map(|(what, transcript)| {
-            let attempts: Vec<_> = transcript.attempts.iter().map(|attempt| json!([attempt.offset_us, attempt.rtt_us])).collect();
+            let readings: Vec<_> = transcript.readings.iter().map(|reading| json!([reading.at_us, reading.value])).collect();
             json!({
-                "what": what, "kind": transcript.challenge.kind.number(), "scheduledAtUs": transcript.scheduled_at_us,
-                "slipUs": transcript.slip_us, "rttUs": transcript.rtt_us, "attempts": attempts, "digest": transcript.digest(),
+                "what": what, "kind": transcript.challenge.kind, "strike": transcript.strike, "scheduledAtUs": transcript.scheduled_at_us,
+                "slipUs": transcript.slip_us, "rttUs": transcript.rtt_us, "readings": readings, "digest": transcript.digest(),
             })
         })
         .collect()
@@ -343,4 +352,39 @@ fn root_vectors() -> Value {
     let digests: Vec<Hash32> = transcripts().iter().map(|(_, transcript)| transcript.digest()).collect();
     let facts = [word("fact 1"), word("fact 2")];
     json!({ "evidenceOfTheseTranscripts": evidence_root(digests), "facts": facts, "factsRoot": facts_root(&facts) })
+}
+
+// ---- verdicts ----
+
+fn verdict_vector() -> Value {
+    let silence = silence_digest(&word("silent"));
+    let verdict = Verdict {
+        provider: PROVIDER,
+        epoch: EPOCH,
+        outcome: Grade::Fail,
+        dimensions: [(Dimension::AVAILABILITY, Grade::Pass, 1), (Dimension::STORAGE, Grade::Fail, 150)]
+            .map(|(dimension, grade, bad)| DimensionVerdict {
+                dimension,
+                grade,
+                reporting: 5,
+                bad,
+                counted: 150,
+                median_bad: bad + 1,
+                median_counted: 149,
+                burn_ppm: 20_000_000,
+                multiplier_ppm: 0,
+            })
+            .to_vec(),
+        p50_us: 41_234,
+        in_kbps: 29_950,
+        out_kbps: 19_876,
+        storage: StorageCounts { valid: 600, invalid: 0, missing: 2, silent: 148 },
+        multiplier_ppm: 0,
+        reward: 0,
+        slash: 50_000_000_000_000_000_000,
+        slash_reason: Some(Fault::StorageSilent),
+        facts_root: facts_root(&[silence]),
+        watched: word("watched"),
+    };
+    json!({ "verdict": verdict, "dimensionsWord": verdict.dimensions_word(), "resultLeaf": verdict.leaf() })
 }

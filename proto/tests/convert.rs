@@ -1,13 +1,12 @@
 //! What comes in is what went out, and hostile messages are errors.
 
-use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind};
+use assay_core::challenge::{Answer, Challenge, Kind, Kinds, MAX_CHUNKS};
 use assay_core::claim::{Claim, ClaimRoot, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
 use assay_proto::provider::v1 as wire;
-use assay_proto::provider::v1::challenge_reply::Answer as WireAnswer;
 
 fn slice() -> Slice {
     Slice { chunk: vec![1; 1024], siblings: vec![[2; 32], [3; 32]] }
@@ -32,7 +31,7 @@ fn messages_survive_the_wire() {
     let root = ClaimRoot { hash: Hash32([1; 32]), blocks: 3 };
     let set = SignedClaimSet { sequence: 2, root, count: 1, signature: Signature65([9; 65]) };
     assert_eq!(SignedClaimSet::try_from(wire::SignedClaimSet::from(&set)), Ok(set));
-    for kind in Kind::ALL {
+    for (kind, chunks) in Kinds::standard().iter().map(|plug| (plug.kind(), plug.chunks())).chain([(Kind(200), MAX_CHUNKS)]) {
         let challenge = Challenge {
             instance: Instance { chain_id: 1, settlement: Address([2; 20]) },
             epoch: 3,
@@ -44,6 +43,7 @@ fn messages_survive_the_wire() {
             class_id: 8,
             claim_root: Hash32([9; 32]),
             claim_blocks: 10,
+            chunks,
             child: [11; 32],
         };
         assert_eq!(Challenge::try_from(wire::ChallengeRequest::from(&challenge)), Ok(challenge));
@@ -51,12 +51,40 @@ fn messages_survive_the_wire() {
 }
 
 #[test]
+fn hostile_challenges_are_errors() {
+    let request = wire::ChallengeRequest {
+        settlement: vec![2; 20].into(),
+        kind: 1,
+        claim_root: vec![9; 32].into(),
+        child: vec![11; 32].into(),
+        ..Default::default()
+    };
+    assert!(Challenge::try_from(request.clone()).is_ok());
+    let changes: [(&str, fn(&mut wire::ChallengeRequest)); 7] = [
+        ("kind", |request| request.kind = 0),
+        ("kind", |request| request.kind = 256),
+        ("class_id", |request| request.class_id = 65_536),
+        ("chunks", |request| request.chunks = MAX_CHUNKS + 1),
+        ("settlement", |request| request.settlement = vec![2; 21].into()),
+        ("claim_root", |request| request.claim_root = vec![2; 31].into()),
+        ("child", |request| request.child = Vec::new().into()),
+    ];
+    for (field, change) in changes {
+        let mut hostile = request.clone();
+        change(&mut hostile);
+        assert_eq!(Challenge::try_from(hostile).unwrap_err().field, field);
+    }
+}
+
+#[test]
 fn answers_survive_the_wire() {
     let answers = [
-        (Answer::Echo([7; 32]), None),
-        (Answer::Block(None), None),
-        (Answer::Block(Some(BlockAnswer { mac: [1; 32], slice: slice() })), None),
-        (Answer::Storage(vec![None, Some(slice()), None]), Some(Signature65([9; 65]))),
+        (Answer::of_payload([7; 32]), None),
+        (Answer::default(), None),
+        (Answer { payload: vec![], samples: vec![None] }, None),
+        (Answer { payload: vec![1; 32], samples: vec![Some(slice())] }, None),
+        (Answer { payload: vec![], samples: vec![None, Some(slice()), None] }, Some(Signature65([9; 65]))),
+        (Answer::of_payload(vec![5; Answer::MAX_PAYLOAD_BYTES]), None),
     ];
     for (answer, signature) in answers {
         let reply = wire::ChallengeReply::new(answer.clone(), signature.as_ref());
@@ -64,23 +92,24 @@ fn answers_survive_the_wire() {
     }
 }
 
+// Defence: the bounds in `ChallengeReply::parse` and `Slice::try_from`. Without them one answer takes as much memory as a provider likes.
 #[test]
 fn hostile_answers_are_errors() {
-    let reply = |answer| wire::ChallengeReply { answer: Some(answer), signature: vec![9; 65].into() };
-    let block = |mac: usize, chunk: usize, siblings: usize| {
-        let slice = wire::Slice { chunk: vec![0; chunk].into(), siblings: vec![0; siblings].into() };
-        reply(WireAnswer::Block(wire::BlockAnswer { mac: vec![0; mac].into(), slice: Some(slice) }))
+    let sample = |chunk: usize, siblings: usize| wire::Sample {
+        slice: Some(wire::Slice { chunk: vec![0; chunk].into(), siblings: vec![0; siblings].into() }),
     };
-    assert!(block(32, 1024, 64).parse().is_ok());
-    for (mac, chunk, siblings) in [(31, 1024, 64), (0, 1024, 64), (32, 1025, 64), (32, 1024, 63), (32, 1024, 55 * 32)] {
-        assert!(block(mac, chunk, siblings).parse().is_err(), "{mac} {chunk} {siblings}");
+    let reply = |samples| wire::ChallengeReply { payload: vec![1; 32].into(), samples, signature: vec![9; 65].into() };
+    assert!(reply(vec![sample(1024, 54 * 32)]).parse().is_ok());
+    for (chunk, siblings) in [(1025, 64), (1024, 63), (1024, 55 * 32)] {
+        assert!(reply(vec![sample(chunk, siblings)]).parse().is_err(), "{chunk} {siblings}");
     }
-    let mac_alone = wire::BlockAnswer { mac: vec![0; 32].into(), slice: None };
-    assert!(reply(WireAnswer::Block(mac_alone)).parse().is_err());
-    assert!(reply(WireAnswer::Echo(vec![0; 33].into())).parse().is_err());
-    let many = wire::StorageAnswer { samples: vec![wire::StorageSample::default(); 65] };
-    assert!(reply(WireAnswer::Storage(many)).parse().is_err());
-    let unsigned = WireAnswer::Storage(wire::StorageAnswer::default());
-    assert!(wire::ChallengeReply { answer: Some(unsigned), signature: Vec::new().into() }.parse().is_err());
-    assert!(wire::ChallengeReply::default().parse().is_err());
+    let most = vec![wire::Sample::default(); MAX_CHUNKS as usize];
+    assert!(reply(most.clone()).parse().is_ok());
+    assert_eq!(reply([most, vec![wire::Sample::default()]].concat()).parse().unwrap_err().field, "samples");
+    let long = wire::ChallengeReply { payload: vec![0; Answer::MAX_PAYLOAD_BYTES + 1].into(), ..Default::default() };
+    assert_eq!(long.parse().unwrap_err().field, "payload");
+    for length in [1, 64, 66] {
+        let badly_signed = wire::ChallengeReply { signature: vec![9; length].into(), ..Default::default() };
+        assert_eq!(badly_signed.parse().unwrap_err().field, "signature");
+    }
 }

@@ -10,17 +10,22 @@ use assay_challenger::convert::{decode_bundle, encode_bundle};
 use assay_challenger::endpoint::ProviderEndpoint;
 use assay_core::beacon::ChainInfo;
 use assay_core::bls::{PublicKey, SecretKey, Signature};
-use assay_core::challenge::{Answer, Challenge, Kind, STORAGE_SAMPLES};
+use assay_core::challenge::kinds::bandwidth::{Total, rate_kbps};
+use assay_core::challenge::kinds::latency;
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, MAX_CHUNKS, STORAGE_SAMPLES};
 use assay_core::claim::{ClaimDomain, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
-use assay_core::ids::{Address, ProviderId};
+use assay_core::ids::{Address, OracleId, ProviderId};
+use assay_core::observation::{Observation, SaltedObservation};
+use assay_core::params::Params;
 use assay_core::replica::{HEADER_BYTES, Header};
 use assay_core::report::Outcome;
 use assay_core::secp::{self, Signature65};
 use assay_core::slice::{self, CHUNK_BYTES, Slice};
-use assay_core::transcript;
+use assay_core::transcript::{self, Outcome as Judged, Reading, Transcript};
 use assay_daemon::keystore::{self, Password};
 use assay_oracle::beacon::{BeaconClient, BeaconConfig};
+use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, decode_reveal, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
 use prost::Message as _;
@@ -36,14 +41,16 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "message", run: message, seeds: seeds::messages },
     Target { name: "log_entry", run: log_entry, seeds: seeds::log_entries },
     Target { name: "reveal", run: reveal, seeds: seeds::reveals },
+    Target { name: "observation", run: observation, seeds: seeds::observations },
     Target { name: "certificate", run: certificate, seeds: seeds::certificates },
     Target { name: "outcome", run: outcome, seeds: seeds::outcomes },
     Target { name: "challenge_request", run: challenge_request, seeds: seeds::challenge_requests },
     Target { name: "challenge_reply", run: challenge_reply, seeds: seeds::challenge_replies },
+    Target { name: "bandwidth_test", run: bandwidth_test, seeds: seeds::bandwidth_tests },
     Target { name: "signed_claim", run: signed_claim, seeds: seeds::signed_claims },
     Target { name: "signed_claim_set", run: signed_claim_set, seeds: seeds::signed_claim_sets },
     Target { name: "bundle", run: bundle, seeds: seeds::bundles },
@@ -85,6 +92,21 @@ pub fn reveal(bytes: &[u8]) -> bool {
     true
 }
 
+/// An observation with its counts, which travel as numbers in one string. What decodes has one encoding.
+pub fn observation(bytes: &[u8]) -> bool {
+    let Some(salted) = oracle_wire::Observation::decode(bytes).ok().and_then(|wire| SaltedObservation::try_from(wire).ok()) else {
+        return false;
+    };
+    let again = oracle_wire::Observation::from(&salted);
+    assert_eq!(SaltedObservation::try_from(again.clone()).as_ref(), Ok(&salted));
+    let wire = oracle_wire::Observation::decode(bytes).unwrap();
+    assert_eq!(wire.counts, again.counts, "the same counts have one encoding");
+    let Observation { counts, .. } = &salted.observation;
+    assert!(counts.len() <= 16 && counts.iter().all(|counts| counts.bad.len() <= 16 && counts.readings.len() <= 16));
+    let _ = (salted.observation.word(), salted.observation.leaf(&salted.salt));
+    true
+}
+
 /// A certificate from a peer or the store, verified against a committee that did not sign it.
 pub fn certificate(bytes: &[u8]) -> bool {
     let Ok(certificate) = decode_certificate(bytes) else { return false };
@@ -114,7 +136,8 @@ pub fn challenge_request(bytes: &[u8]) -> bool {
     assert_eq!(Challenge::try_from(wire::ChallengeRequest::from(&challenge)).as_ref(), Ok(&challenge));
     let samples = challenge.samples();
     assert!(samples.iter().all(|sample| sample.block < challenge.claim_blocks && sample.chunk < 124));
-    let _ = (challenge.digest(), assay_core::challenge::echo(&challenge));
+    assert!(samples.len() <= MAX_CHUNKS as usize);
+    let _ = (challenge.digest(), latency::echo(&challenge));
     true
 }
 
@@ -125,16 +148,53 @@ pub fn challenge_reply(bytes: &[u8]) -> bool {
     };
     let again = wire::ChallengeReply::new(answer.clone(), signature.as_ref()).parse();
     assert_eq!(again.as_ref(), Ok(&(answer.clone(), signature)));
-    for kind in Kind::ALL {
-        let challenge = seeds::challenge(kind);
-        let _ = transcript::judge(&challenge, &answer, signature.as_ref(), &Address([1; 20]), Some(seeds::claims()));
-        if let Ok(checked) = answer.check(&challenge, seeds::claims()) {
-            let told = checked.valid as usize + checked.invalid.len() + checked.missing.len();
-            assert_eq!(told, kind.samples().max(1), "every sample is counted once");
+    // A total of gigabytes costs seconds to hash; what a provider may state is bounded where the bytes are counted.
+    let is_costly = Total::from_payload(&answer.payload).is_some_and(|total| total.bytes > 1 << 20);
+    for plug in Kinds::standard().iter().filter(|plug| plug.kind() != Kind::INGRESS || !is_costly) {
+        let (challenge, kept) = seeds::challenge(plug.kind());
+        let asked = Asked { challenge: &challenge, claims: Some(seeds::claims()), kept: Some(kept) };
+        let _ = transcript::judge(Kinds::standard(), &asked, &answer, signature.as_ref(), &Address([1; 20]));
+        if let Ok(checked) = plug.verify(&asked, &answer) {
+            let told = checked.valid + checked.invalid.len() as u32 + checked.missing.len() as u32;
+            assert!(told == 1 || told == plug.chunks(), "every sample is counted once");
         }
     }
     let _ = answer.digest();
     true
+}
+
+/// An oracle's readings of one test, in any order and of any size: the rate is bounded, and the counts are possible ones.
+pub fn bandwidth_test(bytes: &[u8]) -> bool {
+    let Some((_kept, rest)) = bytes.split_first_chunk::<32>() else { return false };
+    let Some((ramp_us, rest)) = rest.split_first_chunk::<8>() else { return false };
+    let (readings, _) = rest.as_chunks::<17>();
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let readings: Vec<Reading> = readings
+        .iter()
+        .map(|reading| Reading { at_us: number(&reading[..8]), value: (reading[8] & 1 == 1).then_some(number(&reading[9..])) })
+        .collect();
+    let rate = rate_kbps(&readings, u64::from_le_bytes(*ramp_us));
+    assert!(rate.is_none() || readings.len() > 2, "a rate of too few slices");
+    let most = readings.iter().filter_map(|reading| reading.value).max().unwrap_or(0);
+    let (params, kinds) = (Params::devnet(), Kinds::standard());
+    let plug = kinds.get(Kind::INGRESS).unwrap();
+    let test = Transcript {
+        challenge: seeds::challenge(Kind::INGRESS).0,
+        strike: 0,
+        scheduled_at_us: 0,
+        slip_us: 0,
+        rtt_us: None,
+        readings,
+        outcome: Judged::Checked(assay_core::challenge::Checked::all_or_nothing(true)),
+        answer: Some(Answer::of_payload(Total { bytes: most, hash: [0; 32] }.to_payload())),
+        signature: None,
+    };
+    let counts = plug.summarise(&params, &params.classes[0], plug.weight(&params.classes[0]), &[&test]);
+    assert!(counts.counted == counts.scheduled && counts.bad[0] <= counts.counted);
+    let mut observation = Observation::empty(kinds, 0, ProviderId(9), OracleId(1));
+    observation.counts = vec![counts];
+    let _ = observation.word();
+    rate.is_some()
 }
 
 /// A claim with its owner's signature, as a provider gets it.
@@ -172,7 +232,8 @@ pub fn bundle(bytes: &[u8]) -> bool {
     for kept in &bundle.transcripts {
         let _ = (kept.digest(), kept.unsigned_answer());
         if let Some(answer) = &kept.answer {
-            let _ = transcript::judge(&kept.challenge, answer, kept.signature.as_ref(), &Address([1; 20]), Some(seeds::claims()));
+            let asked = Asked { challenge: &kept.challenge, claims: Some(seeds::claims()), kept: None };
+            let _ = transcript::judge(Kinds::standard(), &asked, answer, kept.signature.as_ref(), &Address([1; 20]));
         }
     }
     let facts = transcript::facts_of(&bundle.transcripts, seeds::claims(), 4);
@@ -197,7 +258,7 @@ pub fn slice(bytes: &[u8]) -> bool {
         let _ = slice::verify(&Hash32::ZERO, total, index, &slice);
         let _ = slice::prove(&Hash32::ZERO, total, index, chunk, |position| (position < 99).then_some([7; 64]));
     }
-    let _ = Answer::Storage(vec![Some(slice.clone()); STORAGE_SAMPLES]).digest();
+    let _ = Answer { payload: vec![], samples: vec![Some(slice.clone()); STORAGE_SAMPLES as usize] }.digest();
     if slice::verify(&blake3::hash(data).into(), total, index, &slice).is_err() {
         return false;
     }

@@ -92,7 +92,7 @@ fn the_core_has_no_runtime_no_io_and_no_chance() {
 
 #[test]
 fn no_file_gathers_everything() {
-    let crates = ["core", "daemon", "chain", "challenger", "provider", "builder", "oracle", "tests"];
+    let crates = ["core", "proto", "daemon", "chain", "challenger", "provider", "builder", "oracle", "tests"];
     for file in crates.iter().flat_map(|dir| sources(&root().join(dir).join("src"))) {
         let text = std::fs::read_to_string(&file).unwrap();
         let production = text.split("#[cfg(test)]").next().unwrap().lines().count();

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use super::*;
 use crate::bls::{Domain, SecretKey, Signature};
 use crate::challenge::schedule::vrf_message;
+use crate::challenge::{Kind, Kinds};
 use crate::claim::ClaimRoot;
 use crate::ids::{Address, Instance, ProviderId};
-use crate::observation::{Observation, ProviderKeys, SaltedObservation, Seeds, Tally};
+use crate::observation::{Counts, Observation, ProviderKeys, SaltedObservation, Seeds};
 use crate::params::{PPM, Params, TOKEN};
 use crate::report::{CertificateError, Member, ProviderTerms, signing_message};
-use crate::transcript::ScheduledCounts;
+use crate::transcript::PairSchedule;
 use crate::verdict::Grade;
 
 pub(crate) fn secret(oracle: u64) -> SecretKey {
@@ -23,6 +24,7 @@ pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
         epoch: 0,
         genesis_s: 1_000,
         params: Params::devnet(),
+        kinds: Kinds::standard(),
         token: Address([8; 20]),
         epoch_budget: 10_000 * TOKEN,
         set_epoch: 1,
@@ -55,37 +57,65 @@ pub(crate) fn setting(oracles: u64, providers: u64) -> Setting {
     }
 }
 
-pub(crate) fn observed(setting: &Setting, oracle: u64, salt: u8) -> (VerifiedReveal, Commit) {
-    let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting.params.slots as usize], secure: true };
-    let vrfs: Vec<Signature> = (0..setting.params.slots)
-        .map(|slot| secret(oracle).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot, &seeds.slots[slot as usize])))
-        .collect();
-    let observations: Vec<SaltedObservation> = setting
-        .providers
-        .iter()
-        .map(|terms| {
-            let scheduled = ScheduledCounts::of(&vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
-            let mut observation = Observation::empty(setting.epoch, terms.provider, OracleId(oracle));
-            observation.availability_scheduled = scheduled.availability;
-            observation.availability = Tally { counted: scheduled.availability, bad: 0 };
-            (observation.latency_scheduled, observation.latency_counted) = (scheduled.latency, scheduled.latency);
-            (observation.storage_scheduled, observation.storage_valid) = (scheduled.storage_samples, scheduled.storage_samples);
-            SaltedObservation { observation, salt: Hash32([salt; 32]) }
-        })
-        .collect();
-    let reveal = Reveal { epoch: setting.epoch, oracle: OracleId(oracle), seeds, observations, vrfs, facts: vec![] };
-    let commit = Commit {
+pub(crate) fn seeds(setting: &Setting) -> Seeds {
+    Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting.params.slots as usize], secure: true }
+}
+
+pub(crate) fn vrfs(setting: &Setting, oracle: u64) -> Vec<Signature> {
+    let seeds = seeds(setting);
+    let message = |(slot, seed)| vrf_message(&setting.instance, setting.epoch, slot, seed);
+    (0..).zip(&seeds.slots).map(|slot| secret(oracle).sign(Domain::Vrf, &message(slot))).collect()
+}
+
+pub(crate) fn schedule(setting: &Setting, terms: &ProviderTerms, oracle: u64) -> PairSchedule {
+    let seeds = seeds(setting);
+    let panel = setting.panel(&seeds.epoch, terms.provider);
+    PairSchedule::new(setting, &panel, terms, OracleId(oracle), &seeds, &vrfs(setting, oracle)).unwrap()
+}
+
+pub(crate) fn counts_mut(observation: &mut Observation, kind: Kind) -> &mut Counts {
+    observation.counts.iter_mut().find(|counts| counts.kind == kind).unwrap()
+}
+
+/// An oracle that asked everything and got every answer.
+pub(crate) fn perfect_reveal(setting: &Setting, oracle: u64, salt: u8) -> Reveal {
+    let observed = |terms: &ProviderTerms| {
+        let schedule = schedule(setting, terms, oracle);
+        let mut observation = Observation::empty(setting.kinds, setting.epoch, terms.provider, OracleId(oracle));
+        for counts in &mut observation.counts {
+            counts.scheduled = schedule.scheduled(counts.kind);
+            counts.counted = counts.scheduled;
+        }
+        SaltedObservation { observation, salt: Hash32([salt; 32]) }
+    };
+    Reveal {
         epoch: setting.epoch,
         oracle: OracleId(oracle),
+        seeds: seeds(setting),
+        observations: setting.providers.iter().map(observed).collect(),
+        vrfs: vrfs(setting, oracle),
+        facts: vec![],
+        struck: vec![],
+    }
+}
+
+/// The commit that the reveal opens.
+pub(crate) fn commit_to(reveal: &Reveal) -> Commit {
+    Commit {
+        epoch: reveal.epoch,
+        oracle: reveal.oracle,
         seeds: reveal.seeds.digest(),
-        secure: true,
+        secure: reveal.seeds.secure,
         root: reveal.root(),
-        leaf_count: setting.providers.len() as u32,
+        leaf_count: reveal.observations.len() as u32,
         log_head: Hash32::ZERO,
-    };
-    let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-    let verified = reveal.verify(&commit, &setting.instance, &secret(oracle).public_key(), &setting.params, keys).unwrap();
-    (verified, commit)
+    }
+}
+
+pub(crate) fn observed(setting: &Setting, oracle: u64, salt: u8) -> (VerifiedReveal, Commit) {
+    let reveal = perfect_reveal(setting, oracle, salt);
+    let commit = commit_to(&reveal);
+    (reveal.verify(&commit, setting).unwrap(), commit)
 }
 
 fn signed_commit(setting: &Setting, oracle: u64, commit: Commit) -> Verified<SignedCommit> {
@@ -423,7 +453,7 @@ fn a_reveal_that_differs_from_its_commit_is_refused() {
     let mut node = Close::new(setting.clone(), Some(OracleId(2)));
     node.step(setting.end_ms(), Input::Commit(signed_commit(&setting, 1, commit)));
     let mut changed = verified.reveal.clone();
-    changed.observations[0].observation.p50_us += 1;
+    counts_mut(&mut changed.observations[0].observation, Kind::LATENCY_ECHO).readings[0] += 1;
     assert_eq!(node.open(changed).unwrap_err(), RevealError::Mismatch);
     let mut copied = verified.reveal.clone();
     copied.oracle = OracleId(3);

@@ -1,16 +1,19 @@
 //! Facts: what transcripts prove against a provider, to everybody and without trust in the oracle.
 
 use super::{Outcome, Transcript};
-use crate::challenge::{Kind, Sample};
+use crate::challenge::{Challenge, Kind, Sample};
 use crate::claim::{ClaimProof, ClaimSet};
 use crate::observation::{Fact, Fault};
 
 /// At most `limit` facts from signed storage answers: invalid samples before missing ones, then in ascending order of their digests.
 ///
 /// The choice is a function of the transcripts alone, so that a restart reveals what was committed. Only transcripts that
-/// [`super::judge`] made may come in here: it has checked the signatures.
+/// [`super::judge`] made may come in here: it has checked the signatures. Those about another claim set are passed over.
 pub fn facts_of(transcripts: &[Transcript], claims: &ClaimSet, limit: u32) -> Vec<Fact> {
-    let mut found: Vec<_> = transcripts.iter().flat_map(|transcript| faults_in(transcript, claims)).collect();
+    let root = claims.root();
+    let is_about = |challenge: &Challenge| challenge.claim_root == root.hash && challenge.claim_blocks == root.blocks;
+    let about = transcripts.iter().filter(|transcript| is_about(&transcript.challenge));
+    let mut found: Vec<_> = about.flat_map(|transcript| faults_in(transcript, claims)).collect();
     found.sort_by_cached_key(|(fault, fact)| (*fault, fact.digest()));
     found.dedup_by(|(_, a), (_, b)| a == b);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -19,8 +22,7 @@ pub fn facts_of(transcripts: &[Transcript], claims: &ClaimSet, limit: u32) -> Ve
 }
 
 fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
-    let (Outcome::Checked(checked), Some(answer), Some(signature)) = (&transcript.outcome, &transcript.answer, transcript.signature)
-    else {
+    let (Outcome::Checked(checked), Some(answer), Some(signature)) = (&transcript.outcome, &transcript.answer, transcript.signature) else {
         return Vec::new();
     };
     let challenge = &transcript.challenge;

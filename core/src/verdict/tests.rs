@@ -1,14 +1,21 @@
 use super::*;
+use crate::epoch::tests::counts_mut;
+use crate::observation::Counts;
 use crate::params::TOKEN;
 
+/// (counted, over T50, over T95) of latency and (counted, bad) of availability; all else is as promised.
 fn seen(oracle: u64, latency: (u64, u64, u64), availability: (u64, u64)) -> (OracleId, Observation) {
-    let mut observation = Observation::empty(0, ProviderId(1), OracleId(oracle));
-    (observation.latency_scheduled, observation.latency_counted) = (latency.0, latency.0);
-    (observation.over_t50, observation.over_t95) = (latency.1, latency.2);
-    observation.p50_us = 1_000 * oracle;
-    (observation.availability_scheduled, observation.availability.counted) = (availability.0, availability.0);
-    observation.availability.bad = availability.1;
-    (observation.storage_scheduled, observation.storage_valid) = (150, 150);
+    let mut observation = Observation::empty(Kinds::standard(), 0, ProviderId(1), OracleId(oracle));
+    let floor = Params::devnet().classes[0].floor_in_kbps;
+    for (kind, counted, bad, readings) in [
+        (Kind::AVAILABILITY, availability.0, vec![availability.1], vec![]),
+        (Kind::LATENCY_ECHO, latency.0, vec![latency.1, latency.2, 0], vec![1_000 * oracle, 0]),
+        (Kind::STORAGE, 150, vec![0; 3], vec![]),
+        (Kind::INGRESS, floor, vec![0], vec![30_000 + oracle]),
+        (Kind::EGRESS, floor, vec![0], vec![25_000 + oracle]),
+    ] {
+        *counts_mut(&mut observation, kind) = Counts { kind, scheduled: counted, counted, bad, readings };
+    }
     (OracleId(oracle), observation)
 }
 
@@ -24,10 +31,12 @@ fn judge(panel: &[(OracleId, Observation)], absent: &[u64], facts: &[ProvenFact]
         stake: 1_000 * TOKEN,
         panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts,
+        watched: None,
+        struck: None,
         secure,
         previous_multiplier_ppm: previous,
     };
-    Verdict::judge(&case, &params)
+    Verdict::judge(&case, Kinds::standard(), &params)
 }
 
 fn seat(oracle: OracleId, weight: u16, seen: Option<&Observation>) -> PanelSeat<'_> {
@@ -46,10 +55,12 @@ fn judge_whole_set(members: &[(u16, Option<Observation>)]) -> Verdict {
         stake: 1_000 * TOKEN,
         panel: Panel { seats: &seats, kind: PanelKind::WholeSet { total_weight } },
         facts: &[],
+        watched: None,
+        struck: None,
         secure: true,
         previous_multiplier_ppm: PPM,
     };
-    Verdict::judge(&case, &params)
+    Verdict::judge(&case, Kinds::standard(), &params)
 }
 
 /// A dead provider as seen by an honest oracle, a perfect one, and nothing at all.
@@ -78,10 +89,10 @@ fn an_honest_provider_earns_its_base_to_the_wei() {
 fn a_slow_provider_fails_on_latency_alone_and_is_not_slashed() {
     let panel: Vec<_> = (1..=4).map(|id| seen(id, (160, 160, 160), (25, 0))).collect();
     let verdict = judge(&panel, &[], &[], true, PPM);
-    assert_eq!(grade(&verdict, Dimension::LatencyP50), Grade::Fail);
-    assert_eq!(grade(&verdict, Dimension::LatencyP95), Grade::Fail);
-    assert_eq!(grade(&verdict, Dimension::Availability), Grade::Pass);
-    assert_eq!(grade(&verdict, Dimension::Storage), Grade::Pass);
+    assert_eq!(grade(&verdict, Dimension::LATENCY_P50), Grade::Fail);
+    assert_eq!(grade(&verdict, Dimension::LATENCY_P95), Grade::Fail);
+    assert_eq!(grade(&verdict, Dimension::AVAILABILITY), Grade::Pass);
+    assert_eq!(grade(&verdict, Dimension::STORAGE), Grade::Pass);
     assert_eq!((verdict.outcome, verdict.reward, verdict.slash), (Grade::Fail, 0, 0));
 }
 
@@ -99,7 +110,7 @@ fn one_liar_of_four_neither_condemns_nor_saves() {
 // Defence: `PanelKind::WholeSet` in `Panel::votes` and `exceeds_liars`. With one vote a seat, two liars of a tenth each are rank f+1.
 #[test]
 fn two_light_liars_of_a_whole_set_neither_save_nor_condemn() {
-    let ratios = [Dimension::Availability, Dimension::LatencyP50, Dimension::LatencyP95];
+    let ratios = [Dimension::AVAILABILITY, Dimension::LATENCY_P50, Dimension::LATENCY_P95];
     let saved = judge_whole_set(&[(70, dead(1)), (10, dead(2)), (10, perfect(3)), (10, perfect(4))]);
     let condemned = judge_whole_set(&[(70, perfect(1)), (10, perfect(2)), (10, dead(3)), (10, dead(4))]);
     // The second honest one is away: with one vote a seat, rank f+1 of three is a liar's.
@@ -116,7 +127,7 @@ fn two_light_liars_of_a_whole_set_neither_save_nor_condemn() {
 #[test]
 fn a_heavy_honest_oracle_holds_against_all_light_ones() {
     let verdict = judge_whole_set(&[(10, perfect(1)), (10, perfect(2)), (10, perfect(3)), (70, dead(4))]);
-    assert_eq!(grade(&verdict, Dimension::Availability), Grade::Fail);
+    assert_eq!(grade(&verdict, Dimension::AVAILABILITY), Grade::Fail);
     let verdict = judge_whole_set(&[(10, dead(1)), (10, dead(2)), (10, dead(3)), (70, perfect(4))]);
     assert_eq!(verdict.outcome, Grade::Pass);
     assert_eq!((verdict.dimensions[0].bad, verdict.dimensions[0].median_bad), (0, 0));
@@ -127,12 +138,12 @@ fn a_heavy_honest_oracle_holds_against_all_light_ones() {
 #[test]
 fn two_thirds_of_the_sets_weight_exactly_is_inconclusive() {
     let verdict = judge_whole_set(&[(70, None), (10, dead(2)), (10, dead(3)), (10, dead(4))]);
-    assert_eq!(grade(&verdict, Dimension::Availability), Grade::Inconclusive);
+    assert_eq!(grade(&verdict, Dimension::AVAILABILITY), Grade::Inconclusive);
     assert_eq!(verdict.multiplier_ppm, PPM);
     let exactly = judge_whole_set(&[(30, dead(1)), (30, dead(2)), (10, None), (20, None)]);
-    assert_eq!(grade(&exactly, Dimension::Availability), Grade::Inconclusive);
+    assert_eq!(grade(&exactly, Dimension::AVAILABILITY), Grade::Inconclusive);
     let more = judge_whole_set(&[(30, dead(1)), (31, dead(2)), (10, None), (20, None)]);
-    assert_eq!(grade(&more, Dimension::Availability), Grade::Fail);
+    assert_eq!(grade(&more, Dimension::AVAILABILITY), Grade::Fail);
 }
 
 // Defence: the strict comparisons of `exceeds_liars` and `is_enough`, and the lower median.
@@ -155,30 +166,30 @@ fn equal_weights_rank_as_seats_do() {
 // Defence: `Outcome::compute` names the kind of panel. With `PanelKind::Drawn` for everybody the first verdict is a pass.
 #[test]
 fn a_report_weighs_a_whole_set_and_counts_a_drawn_panel() {
-    use crate::epoch::tests::{observed, setting};
+    use crate::epoch::tests::{perfect_reveal, setting};
+    use crate::observation::VerifiedReveal;
     use crate::report::{Inputs, Ledger, Outcome};
     let mut setting = setting(4, 1);
     for (member, weight) in setting.members.iter_mut().zip([70, 10, 10, 10]) {
         member.weight = weight;
     }
+    // Of two members of one operator only one enters a panel: four seats of five, not the whole set.
+    let mut five = setting.clone();
+    five.members.push(crate::report::Member { oracle: OracleId(5), ..setting.members[3] });
     let reveals = (1..=5)
         .map(|id| {
-            let mut verified = observed(&setting, id, 1).0;
-            let seen = &mut verified.reveal.observations[0].observation;
-            seen.availability.bad = if id <= 2 { seen.availability.counted } else { 0 };
+            let mut verified = VerifiedReveal { reveal: perfect_reveal(&five, id, 1), commit_digest: Hash32::ZERO, faults: vec![] };
+            let seen = counts_mut(&mut verified.reveal.observations[0].observation, Kind::AVAILABILITY);
+            seen.bad[0] = if id <= 2 { seen.counted } else { 0 };
             (OracleId(id), verified)
         })
         .collect();
     let availability = |setting: &crate::report::Setting| {
         let inputs = Inputs { setting, view: 0, parent: &Ledger::default(), bit_votes_root: Hash32::ZERO, reveals: &reveals };
-        grade(&Outcome::compute(&inputs).verdicts[0], Dimension::Availability)
+        grade(&Outcome::compute(&inputs).verdicts[0], Dimension::AVAILABILITY)
     };
     assert_eq!(availability(&setting), Grade::Fail);
-    // Of two members of one operator only one enters a panel: four seats, not the whole set.
-    let mut fifth = setting.members[3];
-    fifth.oracle = OracleId(5);
-    setting.members.push(fifth);
-    assert_eq!(availability(&setting), Grade::Pass);
+    assert_eq!(availability(&five), Grade::Pass);
 }
 
 // Defence: equal ratios rank the larger count first. By id alone, a liar's thin 0/24 stands for all and hides how many were counted.
@@ -186,7 +197,7 @@ fn a_report_weighs_a_whole_set_and_counts_a_drawn_panel() {
 fn of_equal_ratios_the_larger_count_ranks_first() {
     let thin = |id| {
         let mut thin = seen(id, (160, 0, 0), (25, 0));
-        thin.1.availability.counted = 24;
+        counts_mut(&mut thin.1, Kind::AVAILABILITY).counted = 24;
         thin
     };
     let panel = [thin(1), thin(2), seen(3, (160, 0, 0), (25, 0)), seen(4, (160, 0, 0), (25, 0))];
@@ -205,7 +216,7 @@ fn of_equal_ratios_the_larger_count_ranks_first() {
 fn too_few_reporting_oracles_are_inconclusive_and_keep_the_multiplier() {
     let panel: Vec<_> = (1..=2).map(|id| seen(id, (160, 160, 160), (25, 25))).collect();
     let verdict = judge(&panel, &[3, 4], &[], true, 600_000);
-    assert_eq!(grade(&verdict, Dimension::LatencyP95), Grade::Inconclusive);
+    assert_eq!(grade(&verdict, Dimension::LATENCY_P95), Grade::Inconclusive);
     assert_eq!(verdict.multiplier_ppm, 600_000);
 }
 
@@ -214,10 +225,10 @@ fn too_few_reporting_oracles_are_inconclusive_and_keep_the_multiplier() {
 fn an_oracle_that_skipped_probes_has_no_vote() {
     let mut panel: Vec<_> = (1..=4).map(|id| seen(id, (160, 0, 0), (25, 0))).collect();
     for (_, observation) in &mut panel[1..] {
-        observation.latency_counted = 100;
+        counts_mut(observation, Kind::LATENCY_ECHO).counted = 100;
     }
     let verdict = judge(&panel, &[], &[], true, PPM);
-    assert_eq!(grade(&verdict, Dimension::LatencyP50), Grade::Inconclusive);
+    assert_eq!(grade(&verdict, Dimension::LATENCY_P50), Grade::Inconclusive);
 }
 
 #[test]

@@ -6,19 +6,22 @@ use std::sync::OnceLock;
 use assay_challenger::convert::encode_bundle;
 use assay_core::beacon::{self, ChainInfo};
 use assay_core::bls::{Domain, SecretKey};
-use assay_core::challenge::schedule::{PairSecret, vrf_message};
-use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind, answer_signing_digest, block_mac, echo, seal_digest};
+use assay_core::challenge::kinds::bandwidth::{Total, ingress_bytes};
+use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::schedule::vrf_message;
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{Commit, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal};
+use assay_core::observation::{Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, Witness};
 use assay_core::params::{Params, TOKEN};
 use assay_core::replica::{BLOCK_BYTES, Header, blocks_for};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
 use assay_core::secp;
 use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
-use assay_core::transcript::{self, Attempt, ScheduledCounts, SlotSeal, Transcript};
+use assay_core::transcript::{self, Outcome as Judged, PairSchedule, Reading, SlotSeal, Transcript};
+use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
 use prost::Message as _;
@@ -131,6 +134,7 @@ fn committee(claims: ClaimRoot) -> Setting {
         epoch: 4,
         genesis_s: 1_000,
         params: Params::devnet(),
+        kinds: Kinds::standard(),
         token: Address([8; 20]),
         epoch_budget: 10_000 * TOKEN,
         set_epoch: 1,
@@ -148,79 +152,107 @@ fn slot_seeds() -> Seeds {
     Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); setting().params.slots as usize], secure: true }
 }
 
-fn vrf(oracle: OracleId, slot: u32) -> assay_core::bls::Signature {
-    let seed = Hash32([4; 32]);
-    oracle_key(oracle).sign(Domain::Vrf, &vrf_message(&setting().instance, setting().epoch, slot, &seed))
+fn vrfs(oracle: OracleId) -> Vec<assay_core::bls::Signature> {
+    let (seeds, setting) = (slot_seeds(), setting());
+    let message = |(slot, seed)| vrf_message(&setting.instance, setting.epoch, slot, seed);
+    (0..).zip(&seeds.slots).map(|slot| oracle_key(oracle).sign(Domain::Vrf, &message(slot))).collect()
 }
 
-/// A scheduled challenge of that kind.
-pub fn challenge(kind: Kind) -> Challenge {
+fn schedule(oracle: OracleId) -> PairSchedule {
+    let (seeds, setting) = (slot_seeds(), setting());
+    let panel = setting.panel(&seeds.epoch, PROVIDER);
+    PairSchedule::new(setting, &panel, &setting.providers[0], oracle, &seeds, &vrfs(oracle)).unwrap()
+}
+
+/// A scheduled challenge of that kind and what is kept of its secret.
+pub fn challenge(kind: Kind) -> (Challenge, [u8; 32]) {
     asked(OracleId(1), kind)
 }
 
-fn asked(oracle: OracleId, kind: Kind) -> Challenge {
-    let pair = PairSecret::new(&vrf(oracle, SLOT), PROVIDER);
-    let probe = pair.schedule(&setting().params).into_iter().find(|probe| probe.kind == kind).unwrap();
-    Challenge {
-        instance: setting().instance,
-        epoch: setting().epoch,
-        slot: SLOT,
-        oracle,
-        provider: PROVIDER,
-        kind,
-        index: probe.index,
-        class_id: 100,
-        claim_root: claims().root().hash,
-        claim_blocks: claims().root().blocks,
-        child: pair.child(probe.index),
-    }
+fn asked(oracle: OracleId, kind: Kind) -> (Challenge, [u8; 32]) {
+    let schedule = schedule(oracle);
+    let mut slots =
+        schedule.slots().iter().flat_map(|slot| slot.challenges().map(|(_, challenge)| (slot.kept(challenge.index), challenge)));
+    let (kept, challenge) = slots.find(|(_, challenge)| challenge.kind == kind).unwrap();
+    (challenge, kept)
+}
+
+/// Bytes of a bandwidth test.
+const TEST_BYTES: usize = 5_000;
+
+fn total(kept: &[u8; 32]) -> Total {
+    let mut bytes = vec![0; TEST_BYTES];
+    ingress_bytes(kept).fill(&mut bytes);
+    Total { bytes: TEST_BYTES as u64, hash: *blake3::hash(&bytes).as_bytes() }
 }
 
 /// The honest answer, but for one storage sample that is wrong and one that is stated missing.
-fn answer(challenge: &Challenge) -> Answer {
-    let mut slices = challenge.samples().into_iter().map(|sample| fixture().slice(sample.block * 124 + u64::from(sample.chunk)));
+fn answer(challenge: &Challenge, kept: &[u8; 32]) -> Answer {
+    let slices = challenge.samples().into_iter().map(|sample| fixture().slice(sample.block * 124 + u64::from(sample.chunk)));
+    let mut samples: Vec<_> = slices.map(Some).collect();
     match challenge.kind {
-        Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(challenge)),
-        Kind::LatencyBlock => Answer::Block(slices.next().map(|slice| BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice })),
-        Kind::Storage => {
-            let mut slices: Vec<_> = slices.map(Some).collect();
-            slices[4].as_mut().unwrap().chunk[9] ^= 1;
-            slices[6] = None;
-            Answer::Storage(slices)
+        Kind::AVAILABILITY => Answer::of_payload(availability::echo(challenge)),
+        Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(challenge)),
+        Kind::LATENCY_BLOCK => Answer { payload: latency::block_mac(challenge, &samples[0].as_ref().unwrap().chunk).to_vec(), samples },
+        Kind::STORAGE => {
+            samples[4].as_mut().unwrap().chunk[9] ^= 1;
+            samples[6] = None;
+            Answer { payload: vec![], samples }
         }
+        _ => Answer::of_payload(total(kept).to_payload()),
     }
 }
 
 fn signed(challenge: &Challenge, answer: &Answer) -> Option<secp::Signature65> {
-    (challenge.kind == Kind::Storage).then(|| receipt_key().sign(&answer_signing_digest(challenge, &answer.digest())).unwrap())
+    (challenge.kind == Kind::STORAGE).then(|| receipt_key().sign(&answer_signing_digest(challenge, &answer.digest())).unwrap())
 }
 
-fn transcript_of(challenge: Challenge) -> Transcript {
-    let answer = answer(&challenge);
+fn transcript_of((challenge, kept): (Challenge, [u8; 32])) -> Transcript {
+    let answer = answer(&challenge, &kept);
     let signature = signed(&challenge, &answer);
-    let outcome = transcript::judge(&challenge, &answer, signature.as_ref(), &receipt_key().address(), Some(claims()));
-    let attempts = match challenge.kind {
-        Kind::Availability => vec![Attempt { offset_us: 0, rtt_us: Some(900) }],
+    let asked = Asked { challenge: &challenge, claims: Some(claims()), kept: Some(kept) };
+    let outcome = transcript::judge(Kinds::standard(), &asked, &answer, signature.as_ref(), &receipt_key().address());
+    let readings = match challenge.kind {
+        Kind::AVAILABILITY => vec![Reading { at_us: 0, value: Some(900) }],
+        Kind::INGRESS | Kind::EGRESS => (0..8).map(|at| Reading { at_us: at * 100_000, value: Some(at * 700) }).collect(),
         _ => vec![],
     };
-    Transcript { challenge, scheduled_at_us: 10, slip_us: 1, rtt_us: Some(900), attempts, outcome, answer: Some(answer), signature }
+    let (scheduled_at_us, slip_us, rtt_us) = (10, 1, Some(900));
+    Transcript { challenge, strike: 0, scheduled_at_us, slip_us, rtt_us, readings, outcome, answer: Some(answer), signature }
 }
 
+/// A challenge that was asked in vain as often as it takes.
+fn struck_out(challenge: Challenge) -> Vec<Transcript> {
+    let ask = |strike| Transcript {
+        challenge: challenge.clone(),
+        strike,
+        scheduled_at_us: 10,
+        slip_us: 1,
+        rtt_us: None,
+        readings: vec![],
+        outcome: Judged::Silent,
+        answer: None,
+        signature: None,
+    };
+    (0..setting().params.strikes).map(ask).collect()
+}
+
+/// One audit with two faults, one without an answer.
 fn observed(oracle: OracleId) -> (VerifiedReveal, Commit) {
-    let setting = setting();
-    let transcripts = [transcript_of(asked(oracle, Kind::Storage))];
+    let (setting, schedule) = (setting(), schedule(oracle));
+    let slots = schedule.slots().iter().flat_map(|slot| slot.challenges().map(|(_, challenge)| challenge));
+    let unanswered = slots.filter(|challenge| challenge.kind == Kind::STORAGE).last().unwrap();
+    let transcripts = [vec![transcript_of(asked(oracle, Kind::STORAGE))], struck_out(unanswered.clone())].concat();
     let facts = transcript::facts_of(&transcripts, claims(), 4);
-    let vrfs: Vec<_> = (0..setting.params.slots).map(|slot| vrf(oracle, slot)).collect();
-    let scheduled = ScheduledCounts::of(&vrfs, PROVIDER, claims().root().blocks, &setting.params);
-    let class = setting.params.class(100).unwrap();
-    let observation = transcript::summarise(setting.epoch, PROVIDER, oracle, class, &scheduled, &transcripts, &facts);
+    let observation = transcript::summarise(setting, &setting.providers[0], oracle, &schedule, &transcripts, None, &facts);
     let reveal = Reveal {
         epoch: setting.epoch,
         oracle,
         seeds: slot_seeds(),
         observations: vec![SaltedObservation { observation, salt: Hash32([6; 32]) }],
-        vrfs,
+        vrfs: vrfs(oracle),
         facts,
+        struck: vec![unanswered],
     };
     let commit = Commit {
         epoch: setting.epoch,
@@ -231,9 +263,7 @@ fn observed(oracle: OracleId) -> (VerifiedReveal, Commit) {
         leaf_count: 1,
         log_head: Hash32::ZERO,
     };
-    let keys = |provider| setting.provider(provider).map(|terms| terms.keys);
-    let key = oracle_key(oracle).public_key();
-    (reveal.verify(&commit, &setting.instance, &key, &setting.params, keys).unwrap(), commit)
+    (reveal.verify(&commit, setting).unwrap(), commit)
 }
 
 // ---- the committee ----
@@ -303,11 +333,22 @@ pub fn log_entries() -> Vec<Vec<u8>> {
     statements().into_iter().map(LogEntry::Received).chain([own]).map(|entry| entry.encode().to_vec()).collect()
 }
 
-/// With facts and without.
+/// With facts and a challenge that struck out, and with nothing.
 pub fn reveals() -> Vec<Vec<u8>> {
     let whole = observed(OracleId(1)).0.reveal;
-    let bare = Reveal { facts: vec![], observations: vec![], ..whole.clone() };
+    let bare = Reveal { facts: vec![], struck: vec![], observations: vec![], ..whole.clone() };
     [whole, bare].iter().map(|reveal| encode_reveal(reveal).to_vec()).collect()
+}
+
+/// With a witness of each sort.
+pub fn observations() -> Vec<Vec<u8>> {
+    let base = observed(OracleId(1)).0.reveal.observations.remove(0);
+    [Witness::None, Witness::Silent(Hash32([7; 32])), Witness::Answered(Hash32([7; 32]))]
+        .map(|witness| {
+            let observation = Observation { witness, ..base.observation.clone() };
+            oracle_wire::Observation::from(&SaltedObservation { observation, ..base }).encode_to_vec()
+        })
+        .to_vec()
 }
 
 /// One that verifies.
@@ -324,17 +365,40 @@ pub fn outcomes() -> Vec<Vec<u8>> {
 
 /// One of each kind.
 pub fn challenge_requests() -> Vec<Vec<u8>> {
-    Kind::ALL.map(|kind| wire::ChallengeRequest::from(&challenge(kind)).encode_to_vec()).to_vec()
+    kinds().map(|kind| wire::ChallengeRequest::from(&challenge(kind).0).encode_to_vec()).collect()
+}
+
+fn kinds() -> impl Iterator<Item = Kind> {
+    Kinds::standard().iter().map(|plug| plug.kind())
 }
 
 /// One of each kind, and a missing block.
 pub fn challenge_replies() -> Vec<Vec<u8>> {
-    let replies = Kind::ALL.map(challenge).map(|challenge| {
-        let answer = answer(&challenge);
+    let replies = kinds().map(challenge).map(|(challenge, kept)| {
+        let answer = answer(&challenge, &kept);
         let signature = signed(&challenge, &answer);
         wire::ChallengeReply::new(answer, signature.as_ref()).encode_to_vec()
     });
-    [&replies[..], &[wire::ChallengeReply::new(Answer::Block(None), None).encode_to_vec()]].concat()
+    let missing = Answer { payload: vec![], samples: vec![None] };
+    replies.chain([wire::ChallengeReply::new(missing, None).encode_to_vec()]).collect()
+}
+
+/// 32 bytes kept, 8 of ramp, then readings of 17 bytes: a time, a flag, a value. A test that is steady, and one with slices of no account.
+pub fn bandwidth_tests() -> Vec<Vec<u8>> {
+    let (challenge, kept) = challenge(Kind::INGRESS);
+    let test = transcript_of((challenge, kept));
+    let encode = |readings: &[Reading]| {
+        let mut bytes = [&kept[..], &300_000u64.to_le_bytes()].concat();
+        for reading in readings {
+            bytes.extend_from_slice(&reading.at_us.to_le_bytes());
+            bytes.push(u8::from(reading.value.is_some()));
+            bytes.extend_from_slice(&reading.value.unwrap_or(0).to_le_bytes());
+        }
+        bytes
+    };
+    let mut spoilt = test.readings.clone();
+    spoilt[5].value = None;
+    vec![encode(&test.readings), encode(&spoilt)]
 }
 
 /// With and without tags.
@@ -357,7 +421,8 @@ pub fn signed_claim_sets() -> Vec<Vec<u8>> {
 
 /// A slot's transcripts with their seal.
 pub fn bundles() -> Vec<Vec<u8>> {
-    let transcripts: Vec<_> = Kind::ALL.map(challenge).map(transcript_of).to_vec();
+    let asked: Vec<_> = kinds().map(challenge).map(transcript_of).collect();
+    let transcripts = [asked, struck_out(challenge(Kind::STORAGE).0)].concat();
     let answers: Vec<_> = transcripts.iter().filter_map(Transcript::unsigned_answer).collect();
     let (instance, epoch, count) = (setting().instance, setting().epoch, answers.len() as u64);
     let answers_root = transcript::answers_root(&answers);
