@@ -2,6 +2,7 @@
 //!
 //! The code under `gen/` is generated from `proto/` by `tests/generated.rs`; a build needs no protobuf compiler.
 
+pub mod bundle;
 pub mod convert;
 pub mod oracle_convert;
 
