@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod convert;
 pub mod oracle_convert;
+pub mod rest;
 
 /// Package `assay.audit`.
 pub mod audit {
