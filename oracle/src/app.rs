@@ -159,10 +159,10 @@ impl Node {
         let outgoing = Outgoing::new(self.signer.oracle(), cancel.clone());
         let (certified, handed) = mpsc::channel(16);
         let (committee, actor) = Committee::start(store.clone(), self.signer.clone(), outgoing.clone(), certified, cancel.clone());
-        let view = Arc::new(View::new(committee.clone(), self.frames.clone(), self.signer.oracle()));
+        let view = Arc::new(View::new(self.frames.clone(), self.signer.oracle(), self.beacon.clone(), outgoing.clone()));
         let mut parts = JoinSet::new();
 
-        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone()));
+        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone()));
         outgoing.deliver_to(inbox.clone());
         let stop = cancel.clone();
         parts.spawn(async move { peers::serve(incoming, inbox, stop).await.map_err(|e| AppError::Server(assay_daemon::describe(&e))) });

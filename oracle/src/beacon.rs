@@ -1,12 +1,13 @@
 //! drand's HTTP API, read from several relays and believed by none: a round counts when its signature verifies.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assay_core::beacon::{ChainInfo, Round};
 use assay_core::bls::{BlsError, PublicKey};
 use assay_core::hash::Hash32;
+use assay_proto::rest::BeaconChain;
 use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -140,12 +141,22 @@ struct Relay {
     shown: String,
 }
 
-/// A verified view of one beacon chain.
+/// A verified view of one beacon chain. Clones share its memory.
+#[derive(Clone)]
 pub struct BeaconClient {
     http: reqwest::Client,
-    relays: Vec<Relay>,
+    relays: Arc<[Relay]>,
     info: ChainInfo,
-    rounds: Mutex<BTreeMap<u64, Round>>,
+    chain_hash: Hash32,
+    group: Group,
+    rounds: Arc<Mutex<BTreeMap<u64, Round>>>,
+}
+
+/// What the chain hash covers besides [`ChainInfo`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Group {
+    hash: Vec<u8>,
+    beacon_id: String,
 }
 
 impl BeaconClient {
@@ -155,10 +166,10 @@ impl BeaconClient {
         let public_key = parse_key(&config.public_key)?;
         let mut client = Self::with_info(config, ChainInfo { public_key, genesis_s: 0, period_s: 1 })?;
         let mut failures = Vec::new();
-        for relay in &client.relays {
+        for relay in client.relays.clone().iter() {
             match client.fetch_info(relay, config).await {
-                Ok(info) => {
-                    client.info = info;
+                Ok((info, group)) => {
+                    (client.info, client.group) = (info, group);
                     return Ok(client);
                 }
                 Err(fault) => failures.push(relay.failed(fault)),
@@ -172,18 +183,30 @@ impl BeaconClient {
         if config.urls.is_empty() {
             return Err(BeaconError::Config { key: "urls", problem: "is empty; name at least one relay".into() });
         }
-        let relays = config.urls.iter().map(|url| Relay::new(url, &config.chain_hash)).collect::<Result<_, _>>()?;
+        let relays = config.urls.iter().map(|url| Relay::new(url, &config.chain_hash)).collect::<Result<Vec<_>, _>>()?.into();
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| BeaconError::Config { key: "urls", problem: error.to_string() })?;
-        Ok(Self { http, relays, info, rounds: Mutex::new(BTreeMap::new()) })
+        Ok(Self { http, relays, info, chain_hash: config.chain_hash, group: Group::default(), rounds: Arc::default() })
     }
 
     /// The chain's key and timing.
     pub fn info(&self) -> &ChainInfo {
         &self.info
+    }
+
+    /// The chain as auditors are told of it.
+    pub fn published(&self) -> BeaconChain {
+        BeaconChain {
+            public_key: self.info.public_key.to_compressed().into(),
+            genesis_time: self.info.genesis_s,
+            period: self.info.period_s,
+            chain_hash: self.chain_hash,
+            group_hash: (&self.group.hash).into(),
+            beacon_id: self.group.beacon_id.clone(),
+        }
     }
 
     /// A round, verified; from memory when it was verified before.
@@ -201,7 +224,7 @@ impl BeaconClient {
 
     async fn first_valid(&self, asked: Option<u64>) -> Result<Round, BeaconError> {
         let mut failures = Vec::new();
-        for relay in &self.relays {
+        for relay in self.relays.iter() {
             match self.fetch_round(relay, asked).await {
                 Ok(round) => {
                     self.remember(round);
@@ -221,7 +244,7 @@ impl BeaconClient {
         }
     }
 
-    async fn fetch_info(&self, relay: &Relay, config: &BeaconConfig) -> Result<ChainInfo, RelayFault> {
+    async fn fetch_info(&self, relay: &Relay, config: &BeaconConfig) -> Result<(ChainInfo, Group), RelayFault> {
         let info: InfoJson = self.fetch(relay, "info").await?;
         let same = |what, found: &str, pinned: &str| {
             let (found, pinned) = (found.to_ascii_lowercase(), pinned.trim_start_matches("0x").to_ascii_lowercase());
@@ -237,7 +260,7 @@ impl BeaconClient {
         let group_hash = hex::decode(&info.group_hash).map_err(|_| RelayFault::Malformed("a group hash that is not hex".into()))?;
         let computed = chain_hash(&chain, &group_hash, &info.metadata.beacon_id);
         same("the hash of its genesis, period and key", &hex::encode(computed.0), &config.chain_hash.to_string())?;
-        Ok(chain)
+        Ok((chain, Group { hash: group_hash, beacon_id: info.metadata.beacon_id }))
     }
 
     async fn fetch_round(&self, relay: &Relay, asked: Option<u64>) -> Result<Round, RelayFault> {

@@ -180,6 +180,11 @@ impl Measurer {
             while self.set_up(&shared, record, set_up_time(&frame.setting.params)).await.is_err() {
                 sleep(pause).await;
             }
+            if let Some(claims) = shared.claims.get()
+                && let Err(error) = self.store.put_claims(claims).await
+            {
+                warn!(%error, "a claim set could not be stored: auditors will miss it");
+            }
         });
         (subject, set_up)
     }

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use assay_core::beacon::Round;
 use assay_core::hash::Hash32;
-use assay_core::ids::OracleId;
-use assay_core::observation::{Reveal, SignedCommit, VerifiedReveal};
+use assay_core::ids::{OracleId, ProviderId};
+use assay_core::observation::Reveal;
+use assay_core::params::Params;
 use assay_core::report::{Certificate, Outcome, Setting, StoredDigest};
 use assay_proto::oracle_convert::{Message, decode_certificate};
+use assay_proto::rest::Network;
 use async_trait::async_trait;
+use bytes::Bytes;
+use tracing::warn;
 
-use crate::api::{Health, NodeView, ProviderInfo};
+use crate::api::{Bundles, Health, NodeView, ProviderInfo};
+use crate::beacon::{BeaconClient, BeaconError};
 use crate::clock::now_ms;
 use crate::committee::{Command, Committee, Status};
 use crate::frame::{Frame, Frames};
-use crate::peers::{DeliverOutcome, Inbox};
+use crate::peers::{DeliverOutcome, EvidenceCache, Inbox, Outgoing};
 use crate::store::Store;
 
 /// Frames kept for readers.
@@ -22,10 +28,13 @@ const KEPT_FRAMES: usize = 64;
 
 /// What readers may know of the node.
 pub struct View {
-    committee: Committee,
     frames: Frames,
     me: OracleId,
+    beacon: BeaconClient,
+    outgoing: Outgoing,
     memory: Mutex<Memory>,
+    /// Held while a peer is asked: one at a time.
+    fetched: tokio::sync::Mutex<EvidenceCache>,
 }
 
 #[derive(Default)]
@@ -38,8 +47,23 @@ struct Memory {
 
 impl View {
     /// Of a node that has opened no epoch yet.
-    pub fn new(committee: Committee, frames: Frames, me: OracleId) -> Self {
-        Self { committee, frames, me, memory: Mutex::default() }
+    pub fn new(frames: Frames, me: OracleId, beacon: BeaconClient, outgoing: Outgoing) -> Self {
+        Self { frames, me, beacon, outgoing, memory: Mutex::default(), fetched: tokio::sync::Mutex::default() }
+    }
+
+    /// Whether everybody's reveal of an epoch is due.
+    fn is_revealed(&self, epoch: u64) -> bool {
+        let params = self.frames.params();
+        let due_ms =
+            self.frames.start_ms(epoch.saturating_add(1)).saturating_add(params.deadlines.reveal_ms).saturating_add(params.skew_ms);
+        now_ms() >= due_ms
+    }
+
+    /// Where an oracle listened in an epoch, or listens now when the epoch is forgotten.
+    fn endpoint(&self, oracle: OracleId, epoch: u64) -> Option<String> {
+        let memory = self.memory();
+        let frame = memory.frames.get(&epoch).or_else(|| memory.frames.values().next_back())?;
+        frame.peers.get(&oracle).cloned()
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -117,8 +141,42 @@ impl NodeView for View {
         frame.setting.providers.iter().filter_map(|terms| Some(ProviderInfo { terms: *terms, endpoint: endpoint(terms)? })).collect()
     }
 
-    async fn reveals(&self, epoch: u64) -> Vec<(SignedCommit, VerifiedReveal)> {
-        self.committee.ask(|reply| Command::Reveals(epoch, reply)).await.unwrap_or_default()
+    fn network(&self) -> Network {
+        let (instance, settlement, params) = (self.frames.instance(), self.frames.settlement(), self.frames.params());
+        Network {
+            chain_id: instance.chain_id,
+            settlement: instance.settlement,
+            oracle_registry: settlement.oracle_registry,
+            provider_registry: settlement.provider_registry,
+            beacon: self.beacon.published(),
+            preset: (**params == Params::devnet()).then(|| "devnet".to_owned()),
+            params: params.as_ref().clone(),
+        }
+    }
+
+    async fn round_at(&self, at_ms: u64) -> Option<(u64, Option<Round>)> {
+        let number = self.beacon.info().first_round_at_or_after(at_ms.div_ceil(1_000))?;
+        match self.beacon.round(number).await {
+            Ok(round) => Some((number, Some(round))),
+            Err(error) => {
+                if !matches!(error, BeaconError::TooEarly(_)) {
+                    warn!(%error, number, "no beacon round for a reader");
+                }
+                Some((number, None))
+            }
+        }
+    }
+
+    async fn evidence_of(&self, oracle: OracleId, epoch: u64, provider: ProviderId) -> Option<Bundles> {
+        let key = (oracle, epoch, provider);
+        let mut fetched = self.fetched.lock().await;
+        if let Some(known) = fetched.find(&key) {
+            return Some(known);
+        }
+        let endpoint = self.endpoint(oracle, epoch)?;
+        let bundles: Bundles = self.outgoing.fetch_evidence(oracle, &endpoint, epoch, provider).await?.into();
+        fetched.keep(key, bundles.clone());
+        Some(bundles)
     }
 }
 
@@ -126,12 +184,13 @@ impl NodeView for View {
 pub struct PeerInbox {
     committee: Committee,
     store: Arc<dyn Store>,
+    view: Arc<View>,
 }
 
 impl PeerInbox {
-    /// Over the committee's actor and the store.
-    pub fn new(committee: Committee, store: Arc<dyn Store>) -> Self {
-        Self { committee, store }
+    /// Over the committee's actor and the store; the view tells when reveals are open.
+    pub fn new(committee: Committee, store: Arc<dyn Store>, view: Arc<View>) -> Self {
+        Self { committee, store, view }
     }
 }
 
@@ -151,5 +210,13 @@ impl Inbox for PeerInbox {
             Some(certified) => Some((decode_certificate(&certified.certificate).ok(), certified.outcome)),
             None => Some((None, self.store.reported(epoch, &digest).await.ok().flatten()?)),
         }
+    }
+
+    async fn evidence(&self, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>> {
+        if !self.view.is_revealed(epoch) {
+            return None;
+        }
+        let stored = self.store.evidence_about(epoch, provider).await.inspect_err(|error| warn!(%error, "evidence for a peer"));
+        Some(stored.ok()?.into_iter().map(|evidence| evidence.bundle.into()).collect())
     }
 }

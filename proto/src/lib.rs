@@ -2,8 +2,10 @@
 //!
 //! The code under `gen/` is generated from `proto/` by `tests/generated.rs`; a build needs no protobuf compiler.
 
+pub mod bundle;
 pub mod convert;
 pub mod oracle_convert;
+pub mod rest;
 
 /// Package `assay.audit`.
 pub mod audit {

@@ -2,8 +2,8 @@
 
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
-use assay_core::report::{Certificate, Report, Setting};
-use assay_core::verdict::Verdict;
+use assay_core::report::Setting;
+use assay_proto::rest::{Acceptance, CertifiedReport, LedgerDocument, VerdictsPage};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -116,60 +116,11 @@ impl ReportSummary {
     }
 }
 
-/// What the chain says.
-#[derive(Serialize)]
-pub(super) struct Acceptance {
-    digest: Hash32,
-    tx_hash: Hash32,
-    block_number: u64,
-    gas_used: u64,
-}
-
 impl From<AcceptedEpoch> for Acceptance {
     fn from(accepted: AcceptedEpoch) -> Self {
         let AcceptedEpoch { digest, tx_hash, block_number, gas_used, .. } = accepted;
         Self { digest, tx_hash, block_number, gas_used }
     }
-}
-
-/// A page of an epoch's verdicts.
-#[derive(Serialize)]
-pub(super) struct Verdicts {
-    epoch: u64,
-    report_digest: Hash32,
-    #[serde(flatten)]
-    page: Page<Verdict>,
-}
-
-/// All that somebody needs to check or to post a report.
-#[derive(Serialize)]
-pub(super) struct CertifiedReport {
-    epoch: u64,
-    digest: Hash32,
-    report: Report,
-    /// The bitmap as the contract's `uint256`.
-    signers: String,
-    signature: AggregateSignature,
-    accepted: Option<Acceptance>,
-}
-
-/// One point in two forms.
-#[derive(Serialize)]
-struct AggregateSignature {
-    /// 48 bytes, ZCash form.
-    compressed: String,
-    /// 128 bytes, as `submitReport` takes it.
-    eip2537: String,
-}
-
-impl From<&Certificate> for AggregateSignature {
-    fn from(certificate: &Certificate) -> Self {
-        Self { compressed: hex(certificate.signature.to_compressed()), eip2537: hex(certificate.signature.to_eip2537()) }
-    }
-}
-
-pub(super) fn hex(bytes: impl AsRef<[u8]>) -> String {
-    format!("0x{}", hex::encode(bytes))
 }
 
 /// `/v1/epochs`
@@ -227,13 +178,13 @@ pub(super) async fn verdicts(
     State(state): State<ApiState>,
     Segments(number): Segments<String>,
     asked: Asked,
-) -> Result<Json<Verdicts>, ApiError> {
+) -> Result<Json<VerdictsPage>, ApiError> {
     let asked = asked.only(&["after", "limit"])?;
     let (number, after, limit) = (page::epoch(&number)?, asked.after()?, asked.limit()?);
     let epoch = state.loader.epoch(number).await?;
     let page = Page::cut(epoch.outcome().verdicts.iter(), |verdict| verdict.provider, after, limit);
-    let page = Page { items: page.items.into_iter().cloned().collect(), next: page.next };
-    Ok(Json(Verdicts { epoch: number, report_digest: epoch.digest(), page }))
+    let items = page.items.into_iter().cloned().collect();
+    Ok(Json(VerdictsPage { epoch: number, report_digest: epoch.digest(), items, next: page.next }))
 }
 
 /// `/v1/epochs/{e}/report`
@@ -245,12 +196,17 @@ pub(super) async fn report(
     asked.only(&[])?;
     let number = page::epoch(&number)?;
     let epoch = state.loader.epoch(number).await?;
-    Ok(Json(CertifiedReport {
-        epoch: number,
-        digest: epoch.digest(),
-        report: epoch.outcome().report.clone(),
-        signers: hex(epoch.certificate().signers_word()),
-        signature: epoch.certificate().into(),
-        accepted: state.store.accepted(number).await?.map(Into::into),
-    }))
+    let accepted = state.store.accepted(number).await?.map(Into::into);
+    Ok(Json(CertifiedReport::new(epoch.certificate(), accepted)))
+}
+
+/// `/v1/epochs/{e}/ledger`
+pub(super) async fn ledger(
+    State(state): State<ApiState>,
+    Segments(number): Segments<String>,
+    asked: Asked,
+) -> Result<Json<LedgerDocument>, ApiError> {
+    asked.only(&[])?;
+    let epoch = state.loader.epoch(page::epoch(&number)?).await?;
+    Ok(Json(epoch.outcome().into()))
 }

@@ -9,7 +9,9 @@ use assay_core::merkle::{self, StandardTree};
 use assay_core::report::{Certificate, Outcome, Setting, slash_leaf};
 use assay_core::verdict::Verdict;
 use assay_proto::oracle_convert;
+use tokio::sync::OnceCell;
 
+use super::closing::Closing;
 use super::error::ApiError;
 use super::view::NodeView;
 use crate::store::{AcceptedEpoch, CertifiedEpoch, Store};
@@ -30,6 +32,7 @@ pub(super) struct Epoch {
     results: OnceLock<StandardTree>,
     slashes: OnceLock<StandardTree>,
     rewards: OnceLock<StandardTree>,
+    closing: OnceCell<Arc<Closing>>,
 }
 
 impl Epoch {
@@ -40,7 +43,14 @@ impl Epoch {
         if certificate.report != outcome.report || outcome.report.epoch != number || outcome.report.digest() != outcome.ledger.digest {
             return Err(malformed("it certifies another report than the stored outcome".to_owned()));
         }
-        Ok(Self { certificate, outcome, results: OnceLock::new(), slashes: OnceLock::new(), rewards: OnceLock::new() })
+        Ok(Self {
+            certificate,
+            outcome,
+            results: OnceLock::new(),
+            slashes: OnceLock::new(),
+            rewards: OnceLock::new(),
+            closing: OnceCell::new(),
+        })
     }
 
     pub(super) fn certificate(&self) -> &Certificate {
@@ -160,6 +170,19 @@ impl Loader {
             Some(_) => ApiError::not_found(format!("epoch {number} has no certified report at this node")),
             None => unknown(number),
         })
+    }
+
+    /// What a certified epoch was closed with, from the node's own log: read once, whether the epoch is still open or long past.
+    pub(super) async fn closing(&self, epoch: &Epoch) -> Result<Arc<Closing>, ApiError> {
+        let read = async || {
+            let report = epoch.outcome.report.clone();
+            let inputs = self.store.inputs(report.epoch).await?;
+            let setting = self.view.setting(report.epoch);
+            // Every signature in it is a curve point.
+            let reading = tokio::task::spawn_blocking(move || Closing::read(&report, &inputs, setting.as_deref()));
+            reading.await.map(Arc::new).map_err(|error| ApiError::internal(format!("the inputs of an epoch: {error}")))
+        };
+        epoch.closing.get_or_try_init(read).await.cloned()
     }
 
     async fn find(&self, number: u64) -> Result<Option<Arc<Epoch>>, ApiError> {

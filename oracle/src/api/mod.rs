@@ -3,6 +3,8 @@
 //! [`router`] is the whole interface over a [`Store`] and a [`NodeView`]; [`serve`] puts it on a socket with limits on
 //! connections, request bytes, time and concurrency.
 
+mod claims;
+mod closing;
 mod epochs;
 mod error;
 mod evidence;
@@ -10,6 +12,7 @@ mod guard;
 mod health;
 mod listener;
 mod load;
+mod network;
 mod observations;
 mod page;
 mod providers;
@@ -26,7 +29,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use view::{Health, NodeView, ProviderInfo};
+pub use view::{Bundles, Health, NodeView, ProviderInfo};
 
 use crate::store::Store;
 use error::ApiError;
@@ -57,15 +60,20 @@ impl ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
+        .route("/v1/network", get(network::network))
         .route("/v1/providers", get(providers::list))
         .route("/v1/providers/{provider}", get(providers::one))
         .route("/v1/epochs", get(epochs::list))
         .route("/v1/epochs/{epoch}", get(epochs::summary))
         .route("/v1/epochs/{epoch}/verdicts", get(epochs::verdicts))
         .route("/v1/epochs/{epoch}/report", get(epochs::report))
+        .route("/v1/epochs/{epoch}/ledger", get(epochs::ledger))
+        .route("/v1/epochs/{epoch}/beacon", get(network::beacon))
+        .route("/v1/epochs/{epoch}/proposal", get(observations::proposal))
         .route("/v1/epochs/{epoch}/observations", get(observations::list))
         .route("/v1/epochs/{epoch}/evidence/{provider}", get(evidence::list))
         .route("/v1/evidence/{digest}", get(evidence::bundle))
+        .route("/v1/claims/{root}", get(claims::claims))
         .route("/v1/verdicts/{provider}/{epoch}", get(verdicts::verdict))
         .route("/v1/slashes/{provider}/{epoch}", get(verdicts::slash))
         .route("/v1/rewards/{kind}/{id}", get(rewards::reward))

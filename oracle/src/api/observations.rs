@@ -1,116 +1,24 @@
-//! `/v1/epochs/{e}/observations`: everything a report is recomputed from.
+//! `/v1/epochs/{e}/proposal` and `/v1/epochs/{e}/observations`: everything a report is recomputed from.
 
 use std::collections::BTreeMap;
 
 use assay_core::abi::Words;
-use assay_core::claim::{Claim, ClaimProof};
 use assay_core::hash::Hash32;
-use assay_core::challenge::Challenge;
-use assay_core::ids::{OracleId, ProviderId};
+use assay_core::ids::ProviderId;
 use assay_core::merkle;
-use assay_core::observation::{Commit, Fact, Fault, Observation, Seeds, SignedCommit, VerifiedReveal};
+use assay_proto::rest::{ObservationsPage, ProposalDocument, RevealDocument};
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
 
 use super::ApiState;
-use super::epochs::hex;
+use super::closing::OpenedCommit;
 use super::error::ApiError;
-use super::load::Epoch;
 use super::page::{self, Asked, Segments};
 
 /// Most observations on one page, whatever the limit: one observation is about a kilobyte.
 const MAX_OBSERVATIONS: usize = 2_000;
 /// Most facts on one page: one fact is about ten kilobytes.
 const MAX_FACTS: usize = 200;
-
-/// The included reveals, as far as this page's providers go.
-#[derive(Serialize)]
-pub(super) struct Observations {
-    epoch: u64,
-    report_digest: Hash32,
-    data_digest: Hash32,
-    /// Whether the reveals are exactly those under `data_digest`; otherwise this node lacks one.
-    complete: bool,
-    reveals: Vec<RevealPage>,
-    /// `after` of the next page; none behind the last.
-    next: Option<ProviderId>,
-}
-
-/// One oracle's reveal: its head in full, its observations and facts about the page's providers.
-#[derive(Serialize)]
-struct RevealPage {
-    oracle: OracleId,
-    commit: Commit,
-    commit_digest: Hash32,
-    commit_signature: String,
-    seeds: Seeds,
-    vrfs: Vec<String>,
-    observations: Vec<Salted>,
-    facts: Vec<FactJson>,
-}
-
-#[derive(Serialize)]
-struct Salted {
-    observation: Observation,
-    salt: Hash32,
-}
-
-#[derive(Serialize)]
-struct FactJson {
-    digest: Hash32,
-    fault: Fault,
-    challenge: Challenge,
-    position: u32,
-    words: Vec<Hash32>,
-    slice: Option<SliceJson>,
-    claim: Claim,
-    proof: ClaimProof,
-    signature: String,
-}
-
-#[derive(Serialize)]
-struct SliceJson {
-    chunk: String,
-    siblings: Vec<Hash32>,
-}
-
-impl FactJson {
-    fn new(fact: &Fact, fault: Fault) -> Self {
-        Self {
-            digest: fact.digest(),
-            fault,
-            challenge: fact.challenge.clone(),
-            position: fact.position,
-            words: fact.words.clone(),
-            slice: fact.slice.as_ref().map(|slice| SliceJson {
-                chunk: hex(&slice.chunk),
-                siblings: slice.siblings.iter().map(|sibling| Hash32(*sibling)).collect(),
-            }),
-            claim: fact.claim.clone(),
-            proof: fact.proof.clone(),
-            signature: hex(fact.signature.0),
-        }
-    }
-}
-
-impl RevealPage {
-    fn new(signed: &SignedCommit, verified: &VerifiedReveal, range: &Range) -> Self {
-        let reveal = &verified.reveal;
-        let observations = reveal.observations.iter().filter(|salted| range.holds(salted.observation.provider));
-        let facts = reveal.facts.iter().zip(&verified.faults).filter(|(fact, _)| range.holds(fact.challenge.provider));
-        Self {
-            oracle: reveal.oracle,
-            commit: signed.commit,
-            commit_digest: verified.commit_digest,
-            commit_signature: hex(signed.signature.to_compressed()),
-            seeds: reveal.seeds.clone(),
-            vrfs: reveal.vrfs.iter().map(|vrf| hex(vrf.to_compressed())).collect(),
-            observations: observations.map(|salted| Salted { observation: salted.observation.clone(), salt: salted.salt }).collect(),
-            facts: facts.map(|(fact, fault)| FactJson::new(fact, *fault)).collect(),
-        }
-    }
-}
 
 /// The providers of a page: behind `after`, up to `last`.
 struct Range {
@@ -121,13 +29,13 @@ struct Range {
 
 impl Range {
     /// As many whole providers as the limits allow, one at least.
-    fn new(included: &[(SignedCommit, VerifiedReveal)], after: ProviderId, limit: usize) -> Self {
+    fn new(included: &[OpenedCommit], after: ProviderId, limit: usize) -> Self {
         let mut sizes: BTreeMap<ProviderId, (usize, usize)> = BTreeMap::new();
-        for (_, verified) in included {
-            for salted in &verified.reveal.observations {
+        for opened in included {
+            for salted in &opened.reveal.observations {
                 sizes.entry(salted.observation.provider).or_default().0 += 1;
             }
-            for fact in &verified.reveal.facts {
+            for fact in &opened.reveal.facts {
                 sizes.entry(fact.challenge.provider).or_default().1 += 1;
             }
         }
@@ -149,16 +57,23 @@ impl Range {
     }
 }
 
-/// The reveals that the report counts, ascending by oracle.
-fn included(epoch: &Epoch, mut reveals: Vec<(SignedCommit, VerifiedReveal)>) -> Vec<(SignedCommit, VerifiedReveal)> {
-    reveals.retain(|(_, verified)| epoch.outcome().paid_oracles.contains(&verified.reveal.oracle));
-    reveals.sort_by_key(|(_, verified)| verified.reveal.oracle);
-    reveals
+fn data_digest(included: &[OpenedCommit]) -> Hash32 {
+    let leaf = |opened: &OpenedCommit| merkle::leaf(&Words::new().with(&opened.reveal.oracle).with(&opened.commit_digest));
+    merkle::root(included.iter().map(leaf).collect())
 }
 
-fn data_digest(included: &[(SignedCommit, VerifiedReveal)]) -> Hash32 {
-    let leaf = |verified: &VerifiedReveal| merkle::leaf(&Words::new().with(&verified.reveal.oracle).with(&verified.commit_digest));
-    merkle::root(included.iter().map(|(_, verified)| leaf(verified)).collect())
+/// `/v1/epochs/{e}/proposal`
+pub(super) async fn proposal(
+    State(state): State<ApiState>,
+    Segments(number): Segments<String>,
+    asked: Asked,
+) -> Result<Json<ProposalDocument>, ApiError> {
+    asked.only(&[])?;
+    let epoch = state.loader.epoch(page::epoch(&number)?).await?;
+    let closing = state.loader.closing(&epoch).await?;
+    let proposal = closing.proposal.as_ref();
+    let proposal = proposal.ok_or_else(|| ApiError::not_found("this node holds the certificate and not the proposal; ask another"))?;
+    Ok(Json(proposal.into()))
 }
 
 /// `/v1/epochs/{e}/observations`
@@ -166,19 +81,21 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     Segments(number): Segments<String>,
     asked: Asked,
-) -> Result<Json<Observations>, ApiError> {
+) -> Result<Json<ObservationsPage>, ApiError> {
     let asked = asked.only(&["after", "limit"])?;
     let (number, after, limit) = (page::epoch(&number)?, asked.after()?, asked.limit()?);
     let epoch = state.loader.epoch(number).await?;
-    let included = included(&epoch, state.view.reveals(number).await);
-    let range = Range::new(&included, after, limit);
+    let closing = state.loader.closing(&epoch).await?;
+    let included = &closing.reveals;
+    let range = Range::new(included, after, limit);
+    let reveals = included.iter().map(|o| RevealDocument::new(&o.signed, o.commit_digest, &o.reveal, |provider| range.holds(provider)));
     let report = &epoch.outcome().report;
-    Ok(Json(Observations {
+    Ok(Json(ObservationsPage {
         epoch: number,
         report_digest: epoch.digest(),
         data_digest: report.data_digest,
-        complete: data_digest(&included) == report.data_digest,
-        reveals: included.iter().map(|(signed, verified)| RevealPage::new(signed, verified, &range)).collect(),
+        complete: data_digest(included) == report.data_digest,
+        reveals: reveals.collect(),
         next: (!range.is_end).then_some(range.last),
     }))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_core::hash::Hash32;
-use assay_core::ids::ProviderId;
+use assay_core::ids::{OracleId, ProviderId};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
@@ -64,6 +64,21 @@ impl Asked {
     /// `after`: the page begins behind this provider.
     pub(super) fn after(&self) -> Result<ProviderId, ApiError> {
         Ok(ProviderId(self.number("after")?.unwrap_or(0)))
+    }
+
+    /// `after` of a list that counts its entries: the page begins behind so many.
+    pub(super) fn offset(&self) -> Result<usize, ApiError> {
+        Ok(usize::try_from(self.number("after")?.unwrap_or(0)).unwrap_or(usize::MAX))
+    }
+
+    /// `oracle`: whose evidence, this node's own unless told.
+    pub(super) fn oracle(&self) -> Result<Option<OracleId>, ApiError> {
+        Ok(self.number("oracle")?.map(OracleId))
+    }
+
+    /// A number that has to be there once another key is.
+    pub(super) fn required(&self, key: &str) -> Result<u64, ApiError> {
+        self.number(key)?.ok_or_else(|| ApiError::bad_request(format!("{key} is missing: oracle needs epoch and provider beside it")))
     }
 
     /// A key that is 1 or absent.

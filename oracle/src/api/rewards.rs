@@ -9,10 +9,10 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::ApiState;
-use super::epochs::Acceptance;
 use super::error::ApiError;
 use super::page::{self, Asked, Segments};
 use super::verdicts::Leaf;
+use assay_proto::rest::Acceptance;
 
 /// The arguments of `SlaSettlement.claim`, in order, and where they come from.
 #[derive(Serialize)]

@@ -11,9 +11,9 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::ApiState;
-use super::epochs::Acceptance;
 use super::error::ApiError;
 use super::page::{self, Asked, Segments};
+use assay_proto::rest::Acceptance;
 
 /// A Merkle leaf: the words that are hashed, and the hash.
 #[derive(Serialize)]

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use assay_core::ids::OracleId;
-use assay_core::observation::{SignedCommit, VerifiedReveal};
+use assay_core::beacon::Round;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::{ProviderTerms, Setting};
+use assay_proto::rest::Network;
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::Serialize;
 
-/// The node as readers see it. Every method answers from memory, at once; none may block on the chain or on a peer.
+/// Bundles of transcripts, by slot and order of storing.
+pub type Bundles = Arc<[Bytes]>;
+
+/// The node as readers see it. What is not async answers from memory, at once.
 #[async_trait]
 pub trait NodeView: Send + Sync {
     /// Unix ms by the clock that the node keeps its deadlines with: what decides whether an epoch is revealed.
@@ -20,9 +25,14 @@ pub trait NodeView: Send + Sync {
     fn setting(&self, epoch: u64) -> Option<Arc<Setting>>;
     /// Registered providers with their newest terms, in any order.
     fn latest_providers(&self) -> Vec<ProviderInfo>;
-    /// The reveals of an epoch that the node holds, each with the commit it opens. May hand out more than is included in the report,
-    /// and before the deadline: the routes filter.
-    async fn reveals(&self, epoch: u64) -> Vec<(SignedCommit, VerifiedReveal)>;
+    /// Which network it belongs to.
+    fn network(&self) -> Network;
+    /// The beacon's first round at or after a time (unix ms): its number, and the round itself if a relay has it. Asks relays for a round
+    /// that it does not remember. `None` when the beacon has no round for such a time.
+    async fn round_at(&self, at_ms: u64) -> Option<(u64, Option<Round>)>;
+    /// What another oracle recorded of a provider in an epoch, fetched from it or remembered; `None` when it does not give it. One at a
+    /// time: readers cannot make a node load its peers.
+    async fn evidence_of(&self, oracle: OracleId, epoch: u64, provider: ProviderId) -> Option<Bundles>;
 }
 
 /// How the node does.

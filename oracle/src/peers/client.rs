@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_core::hash::Hash32;
-use assay_core::ids::OracleId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::observation::Reveal;
 use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::convert::wire_bytes;
@@ -19,8 +19,8 @@ use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message, decode_reveal};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response};
 use tracing::{debug, warn};
 
 use super::{DeliverOutcome, Inbox, MAX_TRANSPORT_BYTES};
@@ -42,6 +42,9 @@ const IN_FLIGHT: usize = 4;
 /// Statements waiting for one peer. Peers share their bytes.
 const MAX_PENDING: usize = 512;
 const MAX_PENDING_BYTES: usize = 128 * 1024 * 1024;
+/// Evidence of one pair in one epoch that is taken from a peer.
+const MAX_EVIDENCE_BYTES: usize = 64 * 1024 * 1024;
+const MAX_BUNDLES: usize = 16 * 1024;
 const MIB: usize = 1024 * 1024;
 
 type Client = CommitteeClient<Channel>;
@@ -171,6 +174,27 @@ impl Outgoing {
             }
         }
         None
+    }
+
+    /// Everything that a peer recorded of a provider in an epoch, reply by reply; `None` when it does not give all of it. Nothing in it is
+    /// checked: whoever audits it compares it with what the peer's observations bind.
+    pub async fn fetch_evidence(&self, oracle: OracleId, endpoint: &str, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>> {
+        let peer = self.shared.peer(oracle, endpoint);
+        let (mut bundles, mut bytes) = (Vec::new(), 0usize);
+        loop {
+            let wire::FetchEvidenceReply { bundles: more, total } = peer.evidence(epoch, provider, bundles.len()).await?;
+            let total = usize::try_from(total).ok().filter(|total| *total <= MAX_BUNDLES)?;
+            let is_stuck = more.is_empty() && bundles.len() < total;
+            bytes = bytes.saturating_add(more.iter().map(Bytes::len).sum());
+            if is_stuck || bytes > MAX_EVIDENCE_BYTES {
+                warn!(epoch, peer = %oracle, bytes, total, "a peer's evidence is too much, or it stops in the middle");
+                return None;
+            }
+            bundles.extend(more);
+            if bundles.len() >= total {
+                return (bundles.len() == total).then_some(bundles);
+            }
+        }
     }
 }
 
@@ -321,6 +345,13 @@ impl Peer {
                 None
             }
         }
+    }
+
+    async fn evidence(&self, epoch: u64, provider: ProviderId, offset: usize) -> Option<wire::FetchEvidenceReply> {
+        let mut client = self.client()?;
+        let request = wire::FetchEvidenceRequest { epoch, provider_id: provider.0, offset: u32::try_from(offset).ok()? };
+        let reply = tokio::time::timeout(FETCH_TIMEOUT, client.fetch_evidence(request)).await.ok()?;
+        reply.inspect_err(|status| debug!(epoch, peer = %self.oracle, code = ?status.code(), "no evidence")).ok().map(Response::into_inner)
     }
 
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {

@@ -1,20 +1,23 @@
 //! What members of a committee send each other. Nothing that arrives here is believed: the inbox verifies every statement.
 
 mod client;
+mod evidence;
 mod service;
 
 use std::fmt;
 
 use assay_core::epoch::MessageError;
 use assay_core::hash::Hash32;
-use assay_core::ids::OracleId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::observation::Reveal;
 use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::oracle::v1 as wire;
 use async_trait::async_trait;
+use bytes::Bytes;
 
 pub use assay_proto::oracle_convert::Message;
 pub use client::Outgoing;
+pub use evidence::EvidenceCache;
 pub use service::{CommitteeService, serve};
 
 /// The largest request or reply: the largest message and a little for the fields around it.
@@ -167,6 +170,8 @@ pub trait Inbox: Send + Sync + 'static {
     async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal>;
     /// A report that we signed or hold certified, by the digest that the contract keeps.
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)>;
+    /// All bundles that we recorded of a provider in an epoch, by slot and order of storing; `None` before reveals are open.
+    async fn evidence(&self, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>>;
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::hash::Hash32;
-use assay_core::ids::OracleId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::StoredDigest;
 use assay_proto::convert::{ConvertError, hash};
 use assay_proto::oracle::v1 as wire;
@@ -18,10 +18,13 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::evidence::Budget;
 use super::{Inbox, MAX_TRANSPORT_BYTES};
 
 /// Requests that are parsed and answered at the same time, over all peers. Each may hold some times [`MAX_MESSAGE_BYTES`].
 const CONCURRENT_CALLS: usize = 16;
+/// Of these, requests for evidence: what closes an epoch goes first.
+const CONCURRENT_EVIDENCE_CALLS: usize = 2;
 /// Requests of one connection that are read at the same time.
 const CONCURRENT_PER_CONNECTION: usize = 8;
 /// For one call, its waiting included.
@@ -35,12 +38,15 @@ const PARSED_IN_PLACE_BYTES: usize = 4 * 1024;
 pub struct CommitteeService<I> {
     inbox: Arc<I>,
     calls: Semaphore,
+    evidence_calls: Semaphore,
+    evidence: Budget,
 }
 
 impl<I: Inbox> CommitteeService<I> {
     /// The service as tonic takes it, with its size limits.
     pub fn server(inbox: Arc<I>) -> CommitteeServer<Self> {
-        CommitteeServer::new(Self { inbox, calls: Semaphore::new(CONCURRENT_CALLS) })
+        let (calls, evidence_calls) = (Semaphore::new(CONCURRENT_CALLS), Semaphore::new(CONCURRENT_EVIDENCE_CALLS));
+        CommitteeServer::new(Self { inbox, calls, evidence_calls, evidence: Budget::default() })
             .max_decoding_message_size(MAX_TRANSPORT_BYTES)
             .max_encoding_message_size(MAX_TRANSPORT_BYTES)
     }
@@ -104,8 +110,37 @@ impl<I: Inbox> Committee for CommitteeService<I> {
         .await
     }
 
-    async fn fetch_evidence(&self, _: Request<wire::FetchEvidenceRequest>) -> Result<Response<wire::FetchEvidenceReply>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn fetch_evidence(&self, request: Request<wire::FetchEvidenceRequest>) -> Result<Response<wire::FetchEvidenceReply>, Status> {
+        let wire::FetchEvidenceRequest { epoch, provider_id, offset } = request.into_inner();
+        self.limited(async {
+            let _turn = self.evidence_calls.acquire().await.map_err(|_| Status::unavailable("the node is stopping"))?;
+            if !self.evidence.is_open() {
+                return Err(Status::resource_exhausted("enough evidence was read for now; try again in some seconds"));
+            }
+            let found = self.inbox.evidence(epoch, ProviderId(provider_id)).await;
+            let bundles = found.ok_or_else(|| Status::failed_precondition(format!("epoch {epoch} is not revealed yet")))?;
+            self.evidence.spend(bundles.iter().map(Bytes::len).sum());
+            page_of(bundles, offset)
+        })
+        .await
+    }
+}
+
+/// As many bundles behind `offset` as one reply holds.
+fn page_of(bundles: Vec<Bytes>, offset: u32) -> Result<wire::FetchEvidenceReply, Status> {
+    let total = u32::try_from(bundles.len()).map_err(|_| Status::internal("more bundles than can be counted"))?;
+    let mut room = MAX_MESSAGE_BYTES;
+    let rest = bundles.into_iter().skip(usize::try_from(offset).unwrap_or(usize::MAX));
+    let page: Vec<Bytes> = rest
+        .take_while(|bundle| {
+            let fits = bundle.len() <= room;
+            room = room.saturating_sub(bundle.len());
+            fits
+        })
+        .collect();
+    match page.is_empty() && offset < total {
+        true => Err(Status::internal("a bundle is larger than a reply may be")),
+        false => Ok(wire::FetchEvidenceReply { bundles: page, total }),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a node must not lose. Each method is one whole use case and one transaction; when it returns, the data survives a crash.
 
+mod claims;
 mod sqlite;
 
+use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::{Outcome, StoredDigest};
@@ -97,8 +99,12 @@ pub trait Store: Send + Sync {
     async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError>;
     /// A bundle by its digest.
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
-    /// All bundles of an epoch about one provider, by slot.
+    /// All bundles of an epoch about one provider, by slot and order of storing.
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
+    /// Keeps a claim set that challenges are drawn from; keeping it twice changes nothing.
+    async fn put_claims(&self, set: &ClaimSet) -> Result<(), StoreError>;
+    /// A claim set by its root.
+    async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError>;
     /// Keeps a report that is about to be signed; keeping it twice changes nothing.
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError>;
     /// A report that was signed here or certified, by the digest that the contract keeps.

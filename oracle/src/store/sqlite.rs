@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::{Outcome, StoredDigest};
@@ -12,7 +13,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, query};
 
-use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput};
+use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, claims};
 
 /// The node's database file.
 #[derive(Clone)]
@@ -129,13 +130,23 @@ impl Store for SqliteStore {
     }
 
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError> {
-        let rows = query("SELECT digest, epoch, slot, provider, bundle FROM evidence WHERE epoch = ? AND provider = ? ORDER BY slot")
-            .bind(signed(epoch))
-            .bind(signed(provider.0))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
+        let rows =
+            query("SELECT digest, epoch, slot, provider, bundle FROM evidence WHERE epoch = ? AND provider = ? ORDER BY slot, rowid")
+                .bind(signed(epoch))
+                .bind(signed(provider.0))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| self.bundle(row)).collect()
+    }
+
+    async fn put_claims(&self, set: &ClaimSet) -> Result<(), StoreError> {
+        claims::put(&self.pool, set).await.map_err(|error| self.failed(error))
+    }
+
+    async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError> {
+        let bytes = claims::bytes(&self.pool, root).await.map_err(|error| self.failed(error))?;
+        bytes.map(|bytes| claims::decode(&bytes, root).ok_or_else(|| self.malformed("claim set"))).transpose()
     }
 
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError> {
