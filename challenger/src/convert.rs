@@ -198,14 +198,14 @@ fn seal_from_wire(seal: wire::Seal) -> Result<SlotSeal, ConvertError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_core::challenge::{Answer, BlockAnswer, Challenge};
+    use assay_core::challenge::{Answer, Challenge, Kind};
     use assay_core::hash::Hash32;
     use assay_core::ids::Address;
     use assay_core::secp::Signature65;
     use assay_core::slice::Slice;
 
     fn transcript(kind: Kind, outcome: Outcome, answer: Option<Answer>) -> Transcript {
-        let signature = (kind == Kind::Storage && answer.is_some()).then_some(Signature65([8; 65]));
+        let signature = (kind == Kind::STORAGE && answer.is_some()).then_some(Signature65([8; 65]));
         Transcript {
             challenge: Challenge {
                 instance: Instance { chain_id: 1, settlement: Address([2; 20]) },
@@ -218,12 +218,14 @@ mod tests {
                 class_id: 100,
                 claim_root: Hash32([9; 32]),
                 claim_blocks: 10,
+                chunks: 3,
                 child: [11; 32],
             },
+            strike: 1,
             scheduled_at_us: 12,
             slip_us: 13,
             rtt_us: answer.is_some().then_some(0),
-            attempts: vec![Attempt { offset_us: 0, rtt_us: None }, Attempt { offset_us: 300_000, rtt_us: Some(0) }],
+            readings: vec![Reading { at_us: 0, value: None }, Reading { at_us: 300_000, value: Some(0) }],
             outcome,
             answer,
             signature,
@@ -236,7 +238,7 @@ mod tests {
 
     fn bundle() -> Bundle {
         let slice = Slice { chunk: vec![1; 1024], siblings: vec![[2; 32]; 7] };
-        let block = Answer::Block(Some(BlockAnswer { mac: [3; 32], slice: slice.clone() }));
+        let block = Answer { payload: vec![3; 32], samples: vec![Some(slice.clone())] };
         let seal = SlotSeal {
             instance: Instance { chain_id: 1, settlement: Address([2; 20]) },
             provider: ProviderId(6),
@@ -248,12 +250,12 @@ mod tests {
             signature: Signature65([5; 65]),
         };
         let transcripts = vec![
-            transcript(Kind::Availability, checked(1, &[], &[]), Some(Answer::Echo([1; 32]))),
-            transcript(Kind::LatencyBlock, checked(1, &[], &[]), Some(block)),
-            transcript(Kind::LatencyBlock, checked(0, &[], &[0]), Some(Answer::Block(None))),
-            transcript(Kind::Storage, checked(0, &[0], &[1]), Some(Answer::Storage(vec![Some(slice), None]))),
-            transcript(Kind::Storage, Outcome::Silent, None),
-            transcript(Kind::LatencyEcho, Outcome::OracleError(OracleFault::Stall), None),
+            transcript(Kind::AVAILABILITY, checked(1, &[], &[]), Some(Answer::of_payload([1; 32]))),
+            transcript(Kind::LATENCY_BLOCK, checked(1, &[], &[]), Some(block)),
+            transcript(Kind::LATENCY_BLOCK, checked(0, &[], &[0]), Some(Answer { payload: vec![], samples: vec![None] })),
+            transcript(Kind::STORAGE, checked(0, &[0], &[1]), Some(Answer { payload: vec![], samples: vec![Some(slice), None] })),
+            transcript(Kind::STORAGE, Outcome::Silent, None),
+            transcript(Kind::LATENCY_ECHO, Outcome::OracleError(OracleFault::Stall), None),
         ];
         Bundle { transcripts, seals: vec![seal] }
     }
@@ -290,7 +292,7 @@ mod tests {
             Transcript { outcome: checked(1, &[], &[]), ..silent.clone() },
             Transcript { outcome: checked(1, &[1, 1], &[]), ..answered.clone() },
             Transcript { outcome: checked(1, &[2, 1], &[]), ..answered.clone() },
-            Transcript { attempts: vec![Attempt { offset_us: 0, rtt_us: None }; 17], ..answered.clone() },
+            Transcript { readings: vec![Reading { at_us: 0, value: None }; 65], ..answered.clone() },
         ];
         for transcript in contradictions {
             let bytes = encode_bundle(std::slice::from_ref(&transcript), &[]);

@@ -1,5 +1,7 @@
-//! One slot of one provider: every probe of the schedule at its time, whatever became of the others (open loop).
+//! One slot of one provider: every probe of the schedule at its time, whatever became of the others (open loop). Bandwidth tests have their
+//! own module and their own connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::bandwidth;
 use crate::clock::{Anchor, micros};
 use crate::link::Line;
 use crate::watchdog::Watchdog;
@@ -93,8 +96,20 @@ pub async fn run_slot(
 ) -> SlotReport {
     let assignment = Arc::new(assignment);
     let anchor = Anchor::now();
-    let mut slot = Slot { probes: JoinSet::new(), report: SlotReport::default() };
-    for (scheduled, challenge) in assignment.clone().schedule.challenges() {
+    let mut slot = Slot { tasks: JoinSet::new(), report: SlotReport::default() };
+    let (tests, probes): (Vec<_>, Vec<_>) =
+        assignment.schedule.challenges().partition(|(scheduled, _)| bandwidth::direction(scheduled.kind).is_some());
+    let mut windows: BTreeMap<u64, Vec<Challenge>> = BTreeMap::new();
+    for (scheduled, challenge) in tests {
+        windows.entry(scheduled.at_us).or_default().push(challenge);
+    }
+    for (at_us, challenges) in windows {
+        let (assignment, line, watchdog) = (assignment.clone(), line.clone(), watchdog.clone());
+        let due = due(&anchor, &assignment, at_us);
+        let window = async move { bandwidth::run_window(&assignment, &line, &watchdog, at_us, due, challenges).await };
+        slot.start(window, sink.clone());
+    }
+    for (scheduled, challenge) in probes {
         let due = due(&anchor, &assignment, scheduled.at_us);
         if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
             return slot.cancelled();
@@ -111,7 +126,14 @@ pub async fn run_slot(
             scheduled_at_us: scheduled.at_us,
             due,
         };
-        slot.start(probe, sink.clone());
+        let congested = slot.tasks.len() >= MAX_IN_FLIGHT;
+        let asking = async move {
+            match congested {
+                true => vec![probe.lost(Duration::ZERO, OracleFault::Congested)],
+                false => vec![probe.run().await],
+            }
+        };
+        slot.start(asking, sink.clone());
     }
     drop(sink);
     match cancel.run_until_cancelled(slot.collect_all()).await {
@@ -157,42 +179,46 @@ fn due(anchor: &Anchor, assignment: &Assignment, at_us: u64) -> Instant {
     anchor.instant_of(slot_start.saturating_add(Duration::from_micros(at_us)))
 }
 
-/// (challenge digest, answer digest) of an answer that is to be sealed.
-type Unsigned = Option<(Hash32, Hash32)>;
+/// What one task of a slot leaves behind.
+#[derive(Default)]
+struct Ended {
+    transcripts: usize,
+    /// (challenge digest, answer digest) of answers that are to be sealed.
+    unsigned: Vec<(Hash32, Hash32)>,
+}
 
 struct Slot {
-    probes: JoinSet<Unsigned>,
+    tasks: JoinSet<Ended>,
     report: SlotReport,
 }
 
 impl Slot {
-    fn start(&mut self, probe: Probe, sink: mpsc::Sender<Transcript>) {
-        let congested = self.probes.len() >= MAX_IN_FLIGHT;
-        self.probes.spawn(async move {
-            let transcript = match congested {
-                true => probe.lost(Duration::ZERO, OracleFault::Congested),
-                false => probe.run().await,
-            };
-            let unsigned = transcript.unsigned_answer();
-            let _ = sink.send(transcript).await;
-            unsigned
+    fn start(&mut self, asking: impl Future<Output = Vec<Transcript>> + Send + 'static, sink: mpsc::Sender<Transcript>) {
+        self.tasks.spawn(async move {
+            let mut ended = Ended::default();
+            for transcript in asking.await {
+                ended.transcripts += 1;
+                ended.unsigned.extend(transcript.unsigned_answer());
+                let _ = sink.send(transcript).await;
+            }
+            ended
         });
     }
 
-    fn note(&mut self, unsigned: Unsigned) {
-        self.report.transcripts += 1;
-        self.report.unsigned.extend(unsigned);
+    fn note(&mut self, ended: Ended) {
+        self.report.transcripts += ended.transcripts;
+        self.report.unsigned.extend(ended.unsigned);
     }
 
     fn collect_finished(&mut self) {
-        while let Some(finished) = self.probes.try_join_next() {
-            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        while let Some(finished) = self.tasks.try_join_next() {
+            finished.into_iter().for_each(|ended| self.note(ended));
         }
     }
 
     async fn collect_all(&mut self) {
-        while let Some(finished) = self.probes.join_next().await {
-            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        while let Some(finished) = self.tasks.join_next().await {
+            finished.into_iter().for_each(|ended| self.note(ended));
         }
     }
 

@@ -73,7 +73,7 @@ pub async fn egress(store: Arc<Store>, requests: Streaming<wire::EgressRequest>)
     tokio::spawn(async move {
         let limit = stream_time(&store);
         let sink = sender.clone();
-        let ended = timeout(limit, Egress { store, challenge, sink, credit: 0 }.run(reader, inbox)).await;
+        let ended = timeout(limit, Egress { store, challenge, sink, granted: 0, used: 0 }.run(reader, inbox)).await;
         conclude(ended, &sender);
         drop(turn);
     });
@@ -192,14 +192,16 @@ struct Egress {
     store: Arc<Store>,
     challenge: Challenge,
     sink: mpsc::Sender<Result<wire::EgressReply, Status>>,
-    credit: u64,
+    granted: u64,
+    /// May be more than was granted, by less than a group: later credit makes up for it first.
+    used: u64,
 }
 
 impl Egress {
     async fn run(mut self, mut reader: Reader, mut inbox: Inbox<wire::EgressRequest>) -> Result<(), Status> {
         use wire::egress_reply::Reply;
         while self.take_credit(&mut inbox).await? {
-            let credit = self.credit.min(BATCH_BYTES);
+            let credit = self.credit().min(BATCH_BYTES);
             let groups;
             (reader, groups) = self.store.read(move |files| reader.read(files, credit)).await?;
             if groups.is_empty() {
@@ -209,7 +211,7 @@ impl Egress {
                 return Err(StoreError::StreamBytes(self.store.limits().bandwidth_bytes).into());
             }
             for group in groups {
-                self.credit = self.credit.saturating_sub(egress::credit_of(&group));
+                self.used = self.used.saturating_add(egress::credit_of(&group));
                 if !self.reply(Reply::Group(group.into())).await {
                     return Ok(());
                 }
@@ -223,11 +225,15 @@ impl Egress {
         Ok(())
     }
 
+    fn credit(&self) -> u64 {
+        self.granted.saturating_sub(self.used)
+    }
+
     /// Takes the credit that has come, and waits for some while there is none; `false` when the oracle has closed its side.
     async fn take_credit(&mut self, inbox: &mut Inbox<wire::EgressRequest>) -> Result<bool, Status> {
         use wire::egress_request::Request;
         loop {
-            let message = match self.credit {
+            let message = match self.credit() {
                 0 => inbox.next().await?,
                 _ => match inbox.waiting() {
                     Some(message) => message?,
@@ -236,7 +242,7 @@ impl Egress {
             };
             match message.map(|message| message.request) {
                 None => return Ok(false),
-                Some(Some(Request::Credit(more))) => self.credit = self.credit.saturating_add(more),
+                Some(Some(Request::Credit(more))) => self.granted = self.granted.saturating_add(more),
                 Some(_) => return Err(StoreError::from(convert::absent("credit")).into()),
             }
         }
