@@ -8,6 +8,7 @@
 //! bytes and time ([`link`]), and nothing is believed before it is parsed and checked. Nothing here writes an outcome to a log:
 //! measurements of an epoch stay secret until its reveals.
 
+pub mod bandwidth;
 pub mod clock;
 pub mod convert;
 pub mod endpoint;

@@ -8,6 +8,7 @@ use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS};
 use assay_proto::convert::ConvertError;
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_client::ProviderClient;
+use futures::Stream;
 use serde::Deserialize;
 use tonic::transport::{Channel, Endpoint};
 
@@ -17,6 +18,8 @@ use crate::endpoint::{EndpointError, ProviderEndpoint};
 pub const WARM_UP_EXCHANGES: usize = 5;
 /// The largest reply that is read. A storage answer for an exabyte has 30 · (1,024 + 50 · 32) bytes.
 pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
+/// The largest reply of a bandwidth stream that is read: a group and its siblings have at most 18,112 bytes.
+const MAX_BULK_REPLY_BYTES: usize = 64 * 1024;
 /// Claims of one page.
 const PAGE: u32 = 1_000;
 /// The largest header list that is read.
@@ -84,6 +87,7 @@ pub enum LinkError {
 pub struct Link {
     client: ProviderClient<Channel>,
     address: SocketAddr,
+    connect_timeout: Duration,
     call_timeout: Duration,
 }
 
@@ -93,16 +97,19 @@ impl Link {
     pub async fn open(endpoint: &str, config: &LinkConfig) -> Result<Self, LinkError> {
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let address = ProviderEndpoint::parse(endpoint)?.resolve(config.allow_private, connect_timeout).await?;
-        let channel = Endpoint::from_shared(format!("http://{address}"))?
-            .connect_timeout(connect_timeout)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
+        let client = ProviderClient::new(connection(address, connect_timeout)?.connect_lazy()).max_decoding_message_size(MAX_REPLY_BYTES);
+        Ok(Self { client, address, connect_timeout, call_timeout: Duration::from_millis(config.call_timeout_ms) })
+    }
+
+    /// Prepares a second connection to the same vetted address, for bytes that must not stand in the way of probes. `window_bytes` is the most
+    /// that the provider may have under way in one stream.
+    pub(crate) fn bulk(&self, window_bytes: u32) -> Result<Self, LinkError> {
+        let channel = connection(self.address, self.connect_timeout)?
+            .initial_stream_window_size(window_bytes)
+            .initial_connection_window_size(window_bytes.saturating_mul(2))
             .connect_lazy();
-        let client = ProviderClient::new(channel).max_decoding_message_size(MAX_REPLY_BYTES);
-        Ok(Self { client, address, call_timeout: Duration::from_millis(config.call_timeout_ms) })
+        let client = ProviderClient::new(channel).max_decoding_message_size(MAX_BULK_REPLY_BYTES);
+        Ok(Self { client, ..self.clone() })
     }
 
     /// The address that was vetted and is connected to.
@@ -158,6 +165,22 @@ impl Link {
         self.client.clone().challenge(request).await.map(tonic::Response::into_inner)
     }
 
+    /// A bandwidth stream to the provider; it ends when dropped. The caller bounds the time.
+    pub(crate) async fn ingress(
+        &self,
+        frames: impl Stream<Item = wire::IngressFrame> + Send + 'static,
+    ) -> Result<tonic::Streaming<wire::IngressReply>, tonic::Status> {
+        self.client.clone().ingress(frames).await.map(tonic::Response::into_inner)
+    }
+
+    /// A bandwidth stream from the provider, likewise.
+    pub(crate) async fn egress(
+        &self,
+        requests: impl Stream<Item = wire::EgressRequest> + Send + 'static,
+    ) -> Result<tonic::Streaming<wire::EgressReply>, tonic::Status> {
+        self.client.clone().egress(requests).await.map(tonic::Response::into_inner)
+    }
+
     pub(crate) async fn seal(&self, request: wire::SealRequest) -> Result<wire::SealReply, LinkError> {
         let mut client = self.client.clone();
         self.bounded(client.seal(request)).await
@@ -168,6 +191,16 @@ impl Link {
         // The message is the provider's text: only the code goes on.
         reply.map(tonic::Response::into_inner).map_err(|status| LinkError::Call(status.code()))
     }
+}
+
+fn connection(address: SocketAddr, connect_timeout: Duration) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .http2_max_header_list_size(MAX_HEADER_BYTES))
 }
 
 /// A provider's [`Link`] from the moment on there is one. Until then, which may be for ever, every probe is silent: what cannot be

@@ -1,5 +1,7 @@
-//! One slot of one provider: every probe of the schedule at its time, whatever became of the others (open loop).
+//! One slot of one provider: every probe of the schedule at its time, whatever became of the others (open loop). Bandwidth tests have their
+//! own module and their own connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::bandwidth;
 use crate::clock::{Anchor, micros};
 use crate::link::Line;
 use crate::watchdog::Watchdog;
@@ -93,23 +96,44 @@ pub async fn run_slot(
 ) -> SlotReport {
     let assignment = Arc::new(assignment);
     let anchor = Anchor::now();
-    let mut slot = Slot { probes: JoinSet::new(), report: SlotReport::default() };
-    for (scheduled, challenge) in assignment.clone().schedule.challenges() {
-        let unix = Duration::from_millis(assignment.slot_start_unix_ms).saturating_add(Duration::from_micros(scheduled.at_us));
-        let due = anchor.instant_of(unix);
+    let mut slot = Slot { tasks: JoinSet::new(), report: SlotReport::default() };
+    let (tests, probes): (Vec<_>, Vec<_>) =
+        assignment.schedule.challenges().partition(|(scheduled, _)| bandwidth::direction(scheduled.kind).is_some());
+    let mut windows: BTreeMap<u64, Vec<Challenge>> = BTreeMap::new();
+    for (scheduled, challenge) in tests {
+        windows.entry(scheduled.at_us).or_default().push(challenge);
+    }
+    for (at_us, challenges) in windows {
+        let (assignment, line, watchdog) = (assignment.clone(), line.clone(), watchdog.clone());
+        let due = due(&anchor, &assignment, at_us);
+        let window = async move { bandwidth::run_window(&assignment, &line, &watchdog, at_us, due, challenges).await };
+        slot.start(window, sink.clone());
+    }
+    for (scheduled, challenge) in probes {
+        let due = due(&anchor, &assignment, scheduled.at_us);
         if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
             return slot.cancelled();
         }
         slot.collect_finished();
         let probe = Probe {
-            assignment: assignment.clone(),
             line: line.clone(),
             watchdog: watchdog.clone(),
+            claims: assignment.claims.clone(),
+            kept: Some(assignment.schedule.kept(challenge.index)),
+            assignment: assignment.clone(),
             challenge,
+            strike: 0,
             scheduled_at_us: scheduled.at_us,
             due,
         };
-        slot.start(probe, sink.clone());
+        let congested = slot.tasks.len() >= MAX_IN_FLIGHT;
+        let asking = async move {
+            match congested {
+                true => vec![probe.lost(Duration::ZERO, OracleFault::Congested)],
+                false => vec![probe.run().await],
+            }
+        };
+        slot.start(asking, sink.clone());
     }
     drop(sink);
     match cancel.run_until_cancelled(slot.collect_all()).await {
@@ -118,42 +142,83 @@ pub async fn run_slot(
     }
 }
 
-/// (challenge digest, answer digest) of an answer that is to be sealed.
-type Unsigned = Option<(Hash32, Hash32)>;
+/// Asks a storage challenge that stayed unanswered once more, `scheduled_at_us` after the start of the assignment's slot, and judges what
+/// comes by the rules of a first ask.
+///
+/// The challenge may be of an earlier slot or epoch and by another oracle; its provider is the assignment's. `claims` is the set that the
+/// challenge names (`None` when the provider does not serve it: no answer can be checked then, and the ask is silent). `strike` is from 1.
+/// Call it before the ask is due: afterwards it is lost to slip. It never panics, and lasts no longer than the wait and one timeout.
+pub async fn ask_again(
+    assignment: &Assignment,
+    line: &Line,
+    watchdog: &Watchdog,
+    challenge: &Challenge,
+    claims: Option<Arc<ClaimSet>>,
+    strike: u32,
+    scheduled_at_us: u64,
+) -> Transcript {
+    let due = due(&Anchor::now(), assignment, scheduled_at_us);
+    sleep_until(due).await;
+    let probe = Probe {
+        assignment: Arc::new(assignment.clone()),
+        line: line.clone(),
+        watchdog: watchdog.clone(),
+        challenge: challenge.clone(),
+        claims,
+        // Another oracle's is not known, and storage answers are judged without.
+        kept: None,
+        strike,
+        scheduled_at_us,
+        due,
+    };
+    probe.run().await
+}
+
+fn due(anchor: &Anchor, assignment: &Assignment, at_us: u64) -> Instant {
+    let slot_start = Duration::from_millis(assignment.slot_start_unix_ms);
+    anchor.instant_of(slot_start.saturating_add(Duration::from_micros(at_us)))
+}
+
+/// What one task of a slot leaves behind.
+#[derive(Default)]
+struct Ended {
+    transcripts: usize,
+    /// (challenge digest, answer digest) of answers that are to be sealed.
+    unsigned: Vec<(Hash32, Hash32)>,
+}
 
 struct Slot {
-    probes: JoinSet<Unsigned>,
+    tasks: JoinSet<Ended>,
     report: SlotReport,
 }
 
 impl Slot {
-    fn start(&mut self, probe: Probe, sink: mpsc::Sender<Transcript>) {
-        let congested = self.probes.len() >= MAX_IN_FLIGHT;
-        self.probes.spawn(async move {
-            let transcript = match congested {
-                true => probe.lost(Duration::ZERO, OracleFault::Congested),
-                false => probe.run().await,
-            };
-            let unsigned = transcript.unsigned_answer();
-            let _ = sink.send(transcript).await;
-            unsigned
+    fn start(&mut self, asking: impl Future<Output = Vec<Transcript>> + Send + 'static, sink: mpsc::Sender<Transcript>) {
+        self.tasks.spawn(async move {
+            let mut ended = Ended::default();
+            for transcript in asking.await {
+                ended.transcripts += 1;
+                ended.unsigned.extend(transcript.unsigned_answer());
+                let _ = sink.send(transcript).await;
+            }
+            ended
         });
     }
 
-    fn note(&mut self, unsigned: Unsigned) {
-        self.report.transcripts += 1;
-        self.report.unsigned.extend(unsigned);
+    fn note(&mut self, ended: Ended) {
+        self.report.transcripts += ended.transcripts;
+        self.report.unsigned.extend(ended.unsigned);
     }
 
     fn collect_finished(&mut self) {
-        while let Some(finished) = self.probes.try_join_next() {
-            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        while let Some(finished) = self.tasks.try_join_next() {
+            finished.into_iter().for_each(|ended| self.note(ended));
         }
     }
 
     async fn collect_all(&mut self) {
-        while let Some(finished) = self.probes.join_next().await {
-            finished.into_iter().for_each(|unsigned| self.note(unsigned));
+        while let Some(finished) = self.tasks.join_next().await {
+            finished.into_iter().for_each(|ended| self.note(ended));
         }
     }
 
@@ -169,6 +234,11 @@ struct Probe {
     line: Line,
     watchdog: Watchdog,
     challenge: Challenge,
+    /// The set that the challenge names.
+    claims: Option<Arc<ClaimSet>>,
+    /// The half of the challenge's secret that is never sent.
+    kept: Option<[u8; 32]>,
+    strike: u32,
     scheduled_at_us: u64,
     due: Instant,
 }
@@ -227,7 +297,7 @@ impl Probe {
         let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
         Transcript {
             challenge: self.challenge,
-            strike: 0,
+            strike: self.strike,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us,
@@ -242,7 +312,7 @@ impl Probe {
     fn lost(self, slip: Duration, fault: OracleFault) -> Transcript {
         Transcript {
             challenge: self.challenge,
-            strike: 0,
+            strike: self.strike,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us: None,
@@ -310,9 +380,8 @@ impl Probe {
         let Some(Ok((answer, signature))) = exchange.reply.clone().map(ChallengeReply::parse) else {
             return Judged::silent();
         };
-        let Assignment { provider, claims, kinds, schedule, .. } = &*self.assignment;
-        let asked =
-            Asked { challenge: &self.challenge, claims: claims.as_deref(), kept: Some(schedule.kept(self.challenge.index)) };
+        let Assignment { provider, kinds, .. } = &*self.assignment;
+        let asked = Asked { challenge: &self.challenge, claims: self.claims.as_deref(), kept: self.kept };
         let outcome = judge(*kinds, &asked, &answer, signature.as_ref(), &provider.receipt_key);
         // Beside an answer that is covered by the seal a signature is of no use.
         let signature = signature.filter(|_| kinds.is_signed(self.challenge.kind));

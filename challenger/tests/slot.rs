@@ -3,19 +3,22 @@
 mod scripted;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use assay_challenger::convert::{Bundle, decode_bundle, encode_bundle};
 use assay_challenger::link::{Line, Link, LinkConfig, LinkError, WARM_UP_EXCHANGES};
+use assay_challenger::measure::ask_again;
 use assay_challenger::seal::{SealError, seal};
 use assay_challenger::watchdog::Watchdog;
-use assay_core::challenge::Kind;
+use assay_core::challenge::{Challenge, Kind, Kinds};
 use assay_core::claim::ClaimRoot;
 use assay_core::hash::Hash32;
-use assay_core::observation::{Fault, Observation, ProviderKeys};
-use assay_core::transcript::{Fate, OracleFault, Outcome, ScheduledCounts, Transcript, facts_of, summarise};
-use scripted::{Script, Scripted, Stage, instance};
+use assay_core::ids::OracleId;
+use assay_core::observation::Counts;
+use assay_core::transcript::{Fate, OracleFault, Outcome, Transcript, facts_of};
+use scripted::{Script, Scripted, Stage};
 
 fn fates(transcripts: &[Transcript], kinds: &[Kind]) -> BTreeSet<String> {
     let of_kind = transcripts.iter().filter(|t| kinds.contains(&t.challenge.kind));
@@ -26,15 +29,25 @@ fn all_are(transcripts: &[Transcript], kinds: &[Kind], fate: Fate) -> bool {
     fates(transcripts, kinds) == BTreeSet::from([format!("{fate:?}")])
 }
 
-fn observe(stage: &Stage, transcripts: &[Transcript]) -> Observation {
-    let assignment = stage.assignment();
-    let (provider, class) = (&assignment.provider, &assignment.params.classes[0]);
-    let scheduled = ScheduledCounts::of(&[assignment.vrf], provider.id, provider.claims.blocks, &assignment.params);
-    summarise(assignment.epoch, provider.id, assignment.oracle, class, &scheduled, transcripts, &[])
+/// What the summary counts of one kind.
+fn counts(stage: &Stage, transcripts: &[Transcript], kind: Kind) -> Counts {
+    let plug = Kinds::standard().get(kind).unwrap();
+    let class = &stage.params.classes[0];
+    let of_kind: Vec<&Transcript> = transcripts.iter().filter(|t| t.challenge.kind == kind).collect();
+    let scheduled = stage.assignment().schedule.asked().filter(|s| s.kind == kind).count() as u64 * plug.weight(class);
+    plug.summarise(&stage.params, class, scheduled, &of_kind)
 }
 
-const ECHOES: [Kind; 2] = [Kind::Availability, Kind::LatencyEcho];
-const STORED: [Kind; 2] = [Kind::LatencyBlock, Kind::Storage];
+/// (invalid, missing, silent) of the 60 stored samples that a slot asks for.
+fn stored_bad(stage: &Stage, transcripts: &[Transcript]) -> Vec<u64> {
+    let counts = counts(stage, transcripts, Kind::STORAGE);
+    assert_eq!(counts.scheduled, 60);
+    counts.bad
+}
+
+const ALL: [Kind; 4] = [Kind::AVAILABILITY, Kind::LATENCY_ECHO, Kind::LATENCY_BLOCK, Kind::STORAGE];
+const ECHOES: [Kind; 2] = [Kind::AVAILABILITY, Kind::LATENCY_ECHO];
+const STORED: [Kind; 2] = [Kind::LATENCY_BLOCK, Kind::STORAGE];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_provider_is_answered_sealed_and_kept() {
@@ -44,19 +57,20 @@ async fn an_honest_provider_is_answered_sealed_and_kept() {
 
     let assignment = stage.assignment();
     let (report, transcripts) = stage.run_assignment(assignment.clone()).await;
-    assert_eq!(transcripts.len(), assignment.challenges().len());
+    assert_eq!(transcripts.len(), assignment.schedule.challenges().count());
     assert_eq!((report.transcripts, report.cancelled), (transcripts.len(), false));
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Answered), "{:?}", fates(&transcripts, &Kind::ALL));
+    assert!(all_are(&transcripts, &ALL, Fate::Answered), "{:?}", fates(&transcripts, &ALL));
     assert!(transcripts.iter().all(|t| t.rtt_us.is_some_and(|rtt| (1..5_000_000).contains(&rtt))));
-    for (scheduled, challenge) in assignment.challenges() {
+    for (scheduled, challenge) in assignment.schedule.challenges() {
         let transcript = transcripts.iter().find(|t| t.challenge == challenge).unwrap();
         assert_eq!(transcript.scheduled_at_us, scheduled.at_us);
-        assert_eq!(transcript.signature.is_some(), scheduled.kind == Kind::Storage);
+        assert_eq!(transcript.signature.is_some(), scheduled.kind == Kind::STORAGE);
     }
-    let observation = observe(&stage, &transcripts);
-    assert_eq!(observation.availability.counted, observation.availability_scheduled);
-    assert_eq!((observation.availability.bad, observation.storage_valid), (0, 60));
-    assert!(observation.p50_us > 0 && observation.p50_us <= observation.p95_us);
+    let availability = counts(&stage, &transcripts, Kind::AVAILABILITY);
+    assert_eq!((availability.counted, availability.bad), (availability.scheduled, vec![0]));
+    assert_eq!(stored_bad(&stage, &transcripts), [0, 0, 0]);
+    let latency = counts(&stage, &transcripts, Kind::LATENCY_ECHO);
+    assert!(latency.readings[0] > 0 && latency.readings[0] <= latency.readings[1]);
 
     let sealed = seal(&stage.link, &assignment, &report.unsigned).await.unwrap();
     assert_eq!(report.unsigned.len(), transcripts.len() - 2);
@@ -72,18 +86,19 @@ async fn a_silent_provider_is_asked_everything_and_is_bad_everywhere() {
     let mut stage = Stage::new(Script::Silent).await;
     (stage.params.probing.answer_timeout_ms, stage.params.probing.storage_timeout_ms) = (300, 300);
     let (report, transcripts) = stage.run().await;
-    let challenges = stage.assignment().challenges();
+    let challenges: Vec<_> = stage.assignment().schedule.challenges().collect();
     assert_eq!(transcripts.len(), challenges.len());
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent));
+    assert!(all_are(&transcripts, &ALL, Fate::Silent));
     assert!(transcripts.iter().all(|t| t.rtt_us.is_none() && t.answer.is_none()) && report.unsigned.is_empty());
     let asked = stage.provider.asked.lock().unwrap().clone();
     assert!(transcripts.iter().all(|t| t.slip_us < 3_000_000));
-    assert!(challenges.iter().all(|(s, _)| asked[&s.index] == if s.kind == Kind::Availability { 3 } else { 1 }));
+    assert!(challenges.iter().all(|(s, _)| asked[&s.index] == if s.kind == Kind::AVAILABILITY { 3 } else { 1 }));
 
-    let observation = observe(&stage, &transcripts);
-    assert_eq!(observation.availability.bad, observation.availability_scheduled);
-    assert_eq!(observation.over_t50, observation.latency_scheduled);
-    assert_eq!(observation.storage_silent, 60);
+    let availability = counts(&stage, &transcripts, Kind::AVAILABILITY);
+    assert_eq!(availability.bad, [availability.scheduled]);
+    let latency = counts(&stage, &transcripts, Kind::LATENCY_ECHO);
+    assert_eq!(latency.bad[0], latency.scheduled);
+    assert_eq!(stored_bad(&stage, &transcripts), [0, 0, 60]);
     assert!(matches!(seal(&stage.link, &stage.assignment(), &report.unsigned).await, Err(SealError::Nothing)));
 }
 
@@ -93,22 +108,22 @@ async fn a_late_answer_is_none() {
     (stage.params.probing.answer_timeout_ms, stage.params.probing.storage_timeout_ms) = (200, 8_000);
     let (_, transcripts) = stage.run().await;
     assert!(all_are(&transcripts, &ECHOES, Fate::Silent));
-    assert!(all_are(&transcripts, &[Kind::LatencyBlock], Fate::Silent));
-    assert!(all_are(&transcripts, &[Kind::Storage], Fate::Answered), "storage has its own timeout");
+    assert!(all_are(&transcripts, &[Kind::LATENCY_BLOCK], Fate::Silent));
+    assert!(all_are(&transcripts, &[Kind::STORAGE], Fate::Answered), "storage has its own timeout");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_silence_and_retries_tell_a_lost_request_from_an_outage() {
     let (_, transcripts) = Stage::new(Script::Refuse).await.run().await;
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent));
+    assert!(all_are(&transcripts, &ALL, Fate::Silent));
 
     let (_, transcripts) = Stage::new(Script::FailFirst).await.run().await;
-    assert!(all_are(&transcripts, &[Kind::Availability], Fate::Answered));
-    assert!(all_are(&transcripts, &[Kind::LatencyEcho, Kind::LatencyBlock, Kind::Storage], Fate::Silent));
-    for probe in transcripts.iter().filter(|t| t.challenge.kind == Kind::Availability) {
-        assert_eq!(probe.attempts[0].rtt_us, None);
-        let answered = probe.attempts.iter().find(|attempt| attempt.rtt_us.is_some()).unwrap();
-        assert!(answered.offset_us >= 50_000 && answered.rtt_us == probe.rtt_us);
+    assert!(all_are(&transcripts, &[Kind::AVAILABILITY], Fate::Answered));
+    assert!(all_are(&transcripts, &[Kind::LATENCY_ECHO, Kind::LATENCY_BLOCK, Kind::STORAGE], Fate::Silent));
+    for probe in transcripts.iter().filter(|t| t.challenge.kind == Kind::AVAILABILITY) {
+        assert_eq!(probe.readings[0].value, None);
+        let answered = probe.readings.iter().find(|reading| reading.value.is_some()).unwrap();
+        assert!(answered.at_us >= 50_000 && answered.value == probe.rtt_us);
     }
 }
 
@@ -117,15 +132,15 @@ async fn garbage_is_invalid_and_signed_garbage_is_a_fact() {
     let stage = Stage::new(Script::Garbage).await;
     let assignment = stage.assignment();
     let (report, transcripts) = stage.run_assignment(assignment.clone()).await;
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Invalid));
-    assert_eq!(observe(&stage, &transcripts).storage_invalid, 60);
+    assert!(all_are(&transcripts, &ALL, Fate::Invalid));
+    assert_eq!(stored_bad(&stage, &transcripts), [60, 0, 0]);
 
     let facts = facts_of(&transcripts, &stage.provider.claims, 4);
-    let keys = ProviderKeys { receipt_key: stage.provider.key.address(), class_id: 100, claims: stage.provider.claims.root() };
     assert_eq!(facts.len(), 4);
     for fact in facts {
-        let fault = fact.verify(&instance(), 4, assignment.oracle, &keys, &assignment.vrf, &assignment.params);
-        assert_eq!(fault, Ok(Fault::StorageInvalid));
+        assert!(fact.slice.is_some(), "invalid, not missing");
+        let root = fact.proof.verify(&stage.provider.claims.root(), &fact.claim);
+        assert!(root.is_ok() && assignment.schedule.find(&fact.challenge).is_some());
     }
     let refused = seal(&stage.link, &assignment, &report.unsigned).await;
     assert!(matches!(refused, Err(SealError::OtherAnswers)), "{refused:?}");
@@ -135,7 +150,7 @@ async fn garbage_is_invalid_and_signed_garbage_is_a_fact() {
 async fn answers_without_the_form_of_one_are_silence() {
     for script in [Script::WrongKind, Script::Malformed] {
         let (report, transcripts) = Stage::new(script).await.run().await;
-        assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent), "{script:?} {:?}", fates(&transcripts, &Kind::ALL));
+        assert!(all_are(&transcripts, &ALL, Fate::Silent), "{script:?} {:?}", fates(&transcripts, &ALL));
         assert!(report.unsigned.is_empty());
     }
 }
@@ -145,7 +160,7 @@ async fn answers_without_the_form_of_one_are_silence() {
 async fn a_strangers_signature_is_worth_nothing() {
     let stage = Stage::new(Script::Stranger).await;
     let (report, transcripts) = stage.run().await;
-    assert!(all_are(&transcripts, &[Kind::Storage], Fate::Silent));
+    assert!(all_are(&transcripts, &[Kind::STORAGE], Fate::Silent));
     assert!(all_are(&transcripts, &ECHOES, Fate::Answered));
     assert!(facts_of(&transcripts, &stage.provider.claims, 4).is_empty());
     assert!(matches!(seal(&stage.link, &stage.assignment(), &report.unsigned).await, Err(SealError::Stranger)));
@@ -157,10 +172,9 @@ async fn stated_losses_are_missing_and_a_fact() {
     let (_, transcripts) = stage.run().await;
     assert!(all_are(&transcripts, &STORED, Fate::Missing));
     assert!(all_are(&transcripts, &ECHOES, Fate::Answered));
-    let observation = observe(&stage, &transcripts);
-    assert_eq!(observation.storage_missing, 60);
-    let blocks = transcripts.iter().filter(|t| t.challenge.kind == Kind::LatencyBlock).count() as u64;
-    assert!(blocks > 0 && observation.over_t95 >= blocks, "a missing block misses every threshold");
+    assert_eq!(stored_bad(&stage, &transcripts), [0, 60, 0]);
+    let blocks = counts(&stage, &transcripts, Kind::LATENCY_BLOCK);
+    assert!(blocks.counted > 0 && blocks.bad[1] == blocks.counted, "a missing block misses every threshold");
     assert_eq!(facts_of(&transcripts, &stage.provider.claims, 4).len(), 4);
 }
 
@@ -169,7 +183,7 @@ async fn stated_losses_are_missing_and_a_fact() {
 async fn an_oversized_reply_is_silence_and_costs_no_memory() {
     let stage = Stage::new(Script::Oversized).await;
     let (_, transcripts) = stage.run().await;
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent));
+    assert!(all_are(&transcripts, &ALL, Fate::Silent));
     assert!(matches!(stage.link.describe().await, Err(LinkError::Call(tonic::Code::OutOfRange))));
 }
 
@@ -181,9 +195,7 @@ async fn without_claims_stored_chunks_are_silent_and_with_nothing_claimed_not_as
     assert!(all_are(&transcripts, &STORED, Fate::Silent));
     assert!(all_are(&transcripts, &ECHOES, Fate::Answered));
 
-    let mut assignment = stage.assignment();
-    assignment.provider.claims = ClaimRoot::default();
-    let (_, transcripts) = stage.run_assignment(assignment).await;
+    let (_, transcripts) = stage.run_assignment(stage.assignment_of(ClaimRoot::default())).await;
     assert!(fates(&transcripts, &STORED).is_empty() && all_are(&transcripts, &ECHOES, Fate::Answered));
 }
 
@@ -198,9 +210,7 @@ async fn the_oracles_own_faults_are_not_counted() {
     let lost = |transcripts: &[Transcript], fault| transcripts.iter().all(|t| t.outcome == Outcome::OracleError(fault));
     assert!(lost(&transcripts, OracleFault::SendSlip) && !transcripts.is_empty());
     assert!(stage.provider.asked.lock().unwrap().is_empty(), "too late to be asked");
-    let observation = observe(&stage, &transcripts);
-    assert_eq!((observation.availability.counted, observation.latency_counted), (0, 0));
-    assert_eq!((observation.storage_oracle_error, observation.storage_scheduled), (60, 60));
+    assert!(ALL.iter().all(|kind| counts(&stage, &transcripts, *kind).counted == 0));
 
     // Every gap counts as a stall: even right answers are void.
     let mut stage = Stage::new(Script::Honest).await;
@@ -229,7 +239,7 @@ async fn a_provider_that_is_not_there_is_silent() {
     stage.link = Link::open(&format!("http://{address}"), &config).await.unwrap();
     assert_eq!(stage.link.warm_up().await, 0);
     let (_, transcripts) = stage.run().await;
-    assert!(all_are(&transcripts, &Kind::ALL, Fate::Silent));
+    assert!(all_are(&transcripts, &ALL, Fate::Silent));
 }
 
 // Defence: the silent exchange of a line without a link in `Probe::ask`; a slot that is skipped, or a probe that is lost, turns this red.
@@ -243,16 +253,16 @@ async fn a_provider_that_cannot_be_connected_to_is_silent_in_everything_that_is_
     let assignment = stage.assignment();
     let (report, mut transcripts) = stage.run_over(&line, assignment.clone()).await;
     transcripts.sort_by_key(|transcript| transcript.challenge.index);
-    let mut asked: Vec<_> = assignment.challenges().into_iter().map(|(_, challenge)| challenge).collect();
+    let mut asked: Vec<_> = assignment.schedule.challenges().map(|(_, challenge)| challenge).collect();
     asked.sort_by_key(|challenge| challenge.index);
     assert_eq!(transcripts.iter().map(|t| t.challenge.clone()).collect::<Vec<_>>(), asked);
     assert!(transcripts.iter().all(|t| t.outcome == Outcome::Silent && t.rtt_us.is_none()) && report.unsigned.is_empty());
-    for probe in transcripts.iter().filter(|t| t.challenge.kind == Kind::Availability) {
-        assert!(probe.attempts.len() == 3 && probe.attempts.iter().all(|attempt| attempt.rtt_us.is_none()));
+    for probe in transcripts.iter().filter(|t| t.challenge.kind == Kind::AVAILABILITY) {
+        assert!(probe.readings.len() == 3 && probe.readings.iter().all(|reading| reading.value.is_none()));
     }
-    let observation = observe(&stage, &transcripts);
-    assert_eq!(observation.availability.bad, observation.availability_scheduled);
-    assert_eq!(observation.storage_silent, 60);
+    let availability = counts(&stage, &transcripts, Kind::AVAILABILITY);
+    assert_eq!(availability.bad, [availability.scheduled]);
+    assert_eq!(stored_bad(&stage, &transcripts), [0, 0, 60]);
 }
 
 // Defence: `Probe::ask` looks for the link when it sends; taken at the slot's start, everything here is silent.
@@ -267,7 +277,7 @@ async fn a_line_that_opens_during_the_slot_carries_what_is_asked_from_then_on() 
         line.open(&endpoint, &LinkConfig { allow_private: true, ..LinkConfig::default() }).await.unwrap();
     };
     let ((_, transcripts), ()) = tokio::join!(stage.run_over(&line, stage.assignment()), opening);
-    assert_eq!(fates(&transcripts, &Kind::ALL), BTreeSet::from(["Answered".to_owned(), "Silent".to_owned()]));
+    assert_eq!(fates(&transcripts, &ALL), BTreeSet::from(["Answered".to_owned(), "Silent".to_owned()]));
 }
 
 #[tokio::test]
@@ -290,6 +300,28 @@ async fn claims_are_fetched_in_pages_and_must_lead_to_the_root() {
 
     stage.provider.claims_served.lock().unwrap()[0].blocks += 1;
     assert!(matches!(stage.link.claims(1, root, 2).await, Err(LinkError::Claims(_))));
+}
+
+// Defence: the claims that `ask_again` takes; judged by those of the assignment's epoch, an answer to an earlier epoch's challenge is silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_challenge_is_asked_again_and_judged_by_its_own_claims() {
+    let mut stage = Stage::new(Script::Honest).await;
+    let own = stage.assignment().schedule.challenges().find(|(s, _)| s.kind == Kind::STORAGE).unwrap().1;
+    // Another oracle's, of an epoch before.
+    let challenge = Challenge { epoch: 3, oracle: OracleId(8), child: [6; 32], ..own };
+    stage.know_claims = false;
+    let assignment = stage.assignment();
+    let ask = async |claims, strike| {
+        let line = stage.link.clone().into();
+        ask_again(&assignment, &line, &stage.watchdog, &challenge, claims, strike, 100_000).await
+    };
+    let transcript = ask(Some(Arc::new(stage.provider.claims.clone())), 2).await;
+    assert_eq!(transcript.outcome.fate(), Fate::Answered);
+    assert_eq!((&transcript.challenge, transcript.strike, transcript.scheduled_at_us), (&challenge, 2, 100_000));
+    assert!(transcript.signature.is_some() && transcript.rtt_us.is_some());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!(now >= assignment.slot_start_unix_ms + 100, "not before it is due");
+    assert_eq!(ask(None, 3).await.outcome, Outcome::Silent, "nothing to check it against");
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 //!
 //! The tree is the one of the BLAKE3 specification, section 2.1: over `n` chunks the left subtree holds the largest power of two below `n`.
 //! The outboard keeps the parents above 16 KiB groups in pre-order without a length header: the file form of bao-tree's `PreOrderOutboard`.
+//! Where many bytes are to be proven, whole groups are ([`group`]).
+
+pub mod group;
 
 use blake3::Hasher;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -112,8 +115,12 @@ fn computed_root(slice: &Slice, start: u64, path: &[Side]) -> Hash32 {
     if path.is_empty() {
         return blake3::hash(&slice.chunk).into();
     }
-    let mut cv = subtree_cv(&slice.chunk, start);
-    for (level, (sibling, side)) in slice.siblings.iter().zip(path.iter().rev()).enumerate() {
+    climb(subtree_cv(&slice.chunk, start), &slice.siblings, path)
+}
+
+/// The root above `cv`, whose path from the root is `path`; not for an empty one.
+fn climb(mut cv: Cv, siblings: &[Cv], path: &[Side]) -> Hash32 {
+    for (level, (sibling, side)) in siblings.iter().zip(path.iter().rev()).enumerate() {
         let (left, right) = match side {
             Side::Left => (&cv, sibling),
             Side::Right => (sibling, &cv),

@@ -5,7 +5,8 @@ use assay_core::claim::{Claim, ClaimRoot, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::secp::Signature65;
-use assay_core::slice::{CHUNK_BYTES, MAX_SIBLINGS, Slice};
+use assay_core::slice::group::Group;
+use assay_core::slice::{CHUNK_BYTES, GROUP_BYTES, MAX_SIBLINGS, Slice};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -186,6 +187,27 @@ impl TryFrom<wire::Slice> for Slice {
 impl From<Slice> for wire::Slice {
     fn from(slice: Slice) -> Self {
         Self { chunk: slice.chunk.into(), siblings: slice.siblings.into_flattened().into() }
+    }
+}
+
+impl TryFrom<wire::Group> for Group {
+    type Error = ConvertError;
+
+    fn try_from(group: wire::Group) -> Result<Self, ConvertError> {
+        let (siblings, rest) = group.siblings.as_chunks::<32>();
+        if !rest.is_empty() || siblings.len() > MAX_SIBLINGS {
+            return Err(malformed("siblings"));
+        }
+        if group.data.len() as u64 > GROUP_BYTES {
+            return Err(malformed("data"));
+        }
+        Ok(Self { bytes: group.data.into(), siblings: siblings.to_vec() })
+    }
+}
+
+impl From<Group> for wire::Group {
+    fn from(group: Group) -> Self {
+        Self { data: group.bytes.into(), siblings: group.siblings.into_flattened().into() }
     }
 }
 

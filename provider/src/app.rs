@@ -29,8 +29,6 @@ const MAX_REQUEST_BYTES: usize = 1 << 20;
 const MAX_INGEST_BYTES: usize = MAX_FRAME_BYTES + 1024;
 /// How long calls may go on after a shutdown began.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Why the process cannot start or go on.
 #[derive(Debug, Error)]
@@ -94,8 +92,8 @@ pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken)
     let server = Server::builder()
         .concurrency_limit_per_connection(config.limits.requests_per_connection)
         .max_concurrent_streams(u32::try_from(config.limits.requests_per_connection).ok())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(config.limits.stream_window_bytes)
+        .initial_connection_window_size(config.limits.stream_window_bytes.saturating_mul(2))
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(provider)
         .add_service(ingest);

@@ -16,9 +16,10 @@ use assay_proto::convert;
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_server::Provider;
 use tokio::time::timeout;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
+use crate::bandwidth;
 use crate::error::StoreError;
 use crate::files::Files;
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
@@ -39,17 +40,9 @@ impl ProviderService {
         Self { store }
     }
 
-    fn expect_ours(&self, instance: &Instance, provider: ProviderId) -> Result<(), StoreError> {
-        self.store.expect_provider(provider)?;
-        match instance == self.store.instance() {
-            true => Ok(()),
-            false => Err(StoreError::OtherInstance),
-        }
-    }
-
     async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
         let challenge = Challenge::try_from(request)?;
-        self.expect_ours(&challenge.instance, challenge.provider)?;
+        self.store.expect_ours(&challenge.instance, challenge.provider)?;
         let answer = match challenge.kind {
             Kind::AVAILABILITY => Answer::of_payload(availability::echo(&challenge)),
             Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(&challenge)),
@@ -88,7 +81,7 @@ impl ProviderService {
     async fn sealed(&self, request: wire::SealRequest) -> Result<wire::SealReply, StoreError> {
         let instance = Instance { chain_id: request.chain_id, settlement: convert::address(&request.settlement, "settlement")? };
         let provider = ProviderId(request.provider_id);
-        self.expect_ours(&instance, provider)?;
+        self.store.expect_ours(&instance, provider)?;
         if request.answers.len() > MAX_ANSWERS_PER_SLOT {
             return Err(StoreError::SealCount(MAX_ANSWERS_PER_SLOT));
         }
@@ -169,16 +162,16 @@ impl Provider for ProviderService {
         Ok(Response::new(reply))
     }
 
-    type IngressStream = futures::stream::BoxStream<'static, Result<wire::IngressReply, Status>>;
+    type IngressStream = bandwidth::Replies<wire::IngressReply>;
 
-    async fn ingress(&self, _: Request<tonic::Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn ingress(&self, request: Request<Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
+        Ok(Response::new(bandwidth::ingress(Arc::clone(&self.store), request.into_inner()).await?))
     }
 
-    type EgressStream = futures::stream::BoxStream<'static, Result<wire::EgressReply, Status>>;
+    type EgressStream = bandwidth::Replies<wire::EgressReply>;
 
-    async fn egress(&self, _: Request<tonic::Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn egress(&self, request: Request<Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
+        Ok(Response::new(bandwidth::egress(Arc::clone(&self.store), request.into_inner()).await?))
     }
 
     async fn seal(&self, request: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use assay_core::challenge::kinds::bandwidth::MAX_TEST_BYTES;
 use assay_core::claim::ClaimDomain;
 use assay_core::ids::{Address, Instance, ProviderId};
 use assay_daemon::telemetry::TelemetryConfig;
@@ -68,6 +69,17 @@ pub struct Limits {
     pub proposal_ttl_s: u64,
     /// How long a challenge may wait and read, in milliseconds.
     pub challenge_timeout_ms: u64,
+    /// Bandwidth streams at a time, each direction of a window counted.
+    pub bandwidth_streams: usize,
+    /// Bytes of one bandwidth stream.
+    pub bandwidth_bytes: u64,
+    /// How long a bandwidth stream may last, in milliseconds.
+    pub bandwidth_stream_ms: u64,
+    /// How long a bandwidth stream may wait for its oracle, in milliseconds.
+    pub bandwidth_idle_ms: u64,
+    /// Bytes of one stream that its sender may have under way; a connection may have twice as many. A line carries no more than this in one
+    /// round trip: 4 MiB are 300 Mbit/s at 100 ms.
+    pub stream_window_bytes: u32,
 }
 
 impl Default for Limits {
@@ -81,6 +93,11 @@ impl Default for Limits {
             upload_idle_s: 30,
             proposal_ttl_s: 86_400,
             challenge_timeout_ms: 10_000,
+            bandwidth_streams: 8,
+            bandwidth_bytes: MAX_TEST_BYTES,
+            bandwidth_stream_ms: 10_000,
+            bandwidth_idle_ms: 2_000,
+            stream_window_bytes: 4 << 20,
         }
     }
 }

@@ -115,6 +115,15 @@ pub enum StoreError {
     /// Too many requests at a time.
     #[error("too busy, try again later")]
     TooBusy,
+    /// A bandwidth test paused for too long.
+    #[error("the bandwidth test paused for too long")]
+    StreamIdle,
+    /// A bandwidth test lasted too long.
+    #[error("the bandwidth test lasts too long")]
+    StreamTime,
+    /// A bandwidth test has more bytes than this provider takes part in.
+    #[error("a bandwidth test has at most {0} bytes here")]
+    StreamBytes(u64),
     /// A slot has more answers than are remembered.
     #[error("too many answers in this slot")]
     SlotFull,
@@ -186,9 +195,9 @@ impl From<StoreError> for Status {
             E::RootTaken(_) => Self::already_exists(text),
             E::InUse(_) => Self::aborted(text),
             E::Offset { .. } | E::Range(_) => Self::out_of_range(text),
-            E::Idle => Self::deadline_exceeded(text),
+            E::Idle | E::StreamIdle | E::StreamTime => Self::deadline_exceeded(text),
             E::WrongRoot { .. } | E::Unreadable => Self::data_loss(text),
-            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::SlotFull => Self::resource_exhausted(text),
+            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::SlotFull | E::StreamBytes(_) => Self::resource_exhausted(text),
             E::Unregistered
             | E::OtherProvider { .. }
             | E::OtherInstance

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use assay_core::claim::Claim;
 use assay_core::hash::Hash32;
-use assay_core::slice::{self, NODE_BYTES, OutboardBuilder, Slice};
+use assay_core::slice::group::{Group, group_bytes, prove_group};
+use assay_core::slice::{self, GROUP_BYTES, NODE_BYTES, OutboardBuilder, Slice};
 
 use crate::error::StoreError;
 
@@ -129,12 +130,20 @@ impl Replica {
         let (start, length) = slice::group_range(self.total_bytes, chunk);
         let mut group = vec![0; usize::try_from(length).ok()?];
         self.data.read_exact_at(&mut group, start).ok()?;
-        let node = |position: u64| {
-            let mut pair = [0; NODE_BYTES as usize];
-            self.outboard.read_exact_at(&mut pair, position.checked_mul(NODE_BYTES)?).ok()?;
-            Some(pair)
-        };
-        slice::prove(&self.root, self.total_bytes, chunk, &group, node).ok()
+        slice::prove(&self.root, self.total_bytes, chunk, &group, |position| self.node(position)).ok()
+    }
+
+    /// One group with its proof; `None` likewise.
+    pub fn group(&self, index: u64) -> Option<Group> {
+        let mut bytes = vec![0; usize::try_from(group_bytes(self.total_bytes, index)).ok()?];
+        self.data.read_exact_at(&mut bytes, index.checked_mul(GROUP_BYTES)?).ok()?;
+        prove_group(&self.root, self.total_bytes, index, bytes, |position| self.node(position)).ok()
+    }
+
+    fn node(&self, position: u64) -> Option<[u8; NODE_BYTES as usize]> {
+        let mut pair = [0; NODE_BYTES as usize];
+        self.outboard.read_exact_at(&mut pair, position.checked_mul(NODE_BYTES)?).ok()?;
+        Some(pair)
     }
 
     /// Reads bytes as they are on disk.

@@ -42,6 +42,7 @@ pub struct Store {
     in_use: Mutex<HashSet<Hash32>>,
     transfers: Arc<Semaphore>,
     reads: Semaphore,
+    bandwidth: Arc<Semaphore>,
     given: Given,
 }
 
@@ -86,6 +87,7 @@ impl Store {
             in_use: Mutex::default(),
             transfers: Arc::new(Semaphore::new(config.limits.transfers)),
             reads: Semaphore::new(config.limits.reads),
+            bandwidth: Arc::new(Semaphore::new(config.limits.bandwidth_streams)),
             given: Given::default(),
         });
         let guard = store.writing.lock().await;
@@ -132,6 +134,20 @@ impl Store {
             (_, false) => Err(StoreError::OtherProvider { ours, asked }),
             (_, true) => Ok(()),
         }
+    }
+
+    /// Refuses a request that is meant for another provider, chain or settlement contract.
+    pub fn expect_ours(&self, instance: &Instance, provider: ProviderId) -> Result<(), StoreError> {
+        self.expect_provider(provider)?;
+        match *instance == self.instance {
+            true => Ok(()),
+            false => Err(StoreError::OtherInstance),
+        }
+    }
+
+    /// A turn for one stream of a bandwidth window.
+    pub fn bandwidth(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.bandwidth).try_acquire_owned().map_err(|_| StoreError::TooBusy)
     }
 
     /// A turn for an upload, commit or download.

@@ -180,8 +180,8 @@ async fn a_restart_keeps_claims_and_pages_list_them() {
 
     let mut node = Node::start(&config(directory.path())).await;
     let set = set(&replicas.iter().collect::<Vec<_>>());
-    let challenge = challenge(Kind::Storage, 0, &set);
-    assert!(node.ask(&challenge).await.unwrap().0.check(&challenge, &set).unwrap().all_valid());
+    let challenge = challenge(Kind::STORAGE, 0, &set);
+    assert!(check(&challenge, &set, &node.ask(&challenge).await.unwrap().0).all_valid());
 
     let mut listed = Vec::new();
     for offset in [0, 2, 4] {

@@ -10,17 +10,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Bytes of one direction that wait for the rate limit.
+/// Bytes of one direction, of all connections together, that wait for the rate limit.
 pub const BUFFER_BYTES: usize = 64 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Bytes of one direction that are in flight while there is a delay and no rate limit: 125 MB/s at 250 ms.
+/// Bytes of one direction of one connection that are in flight while there is a delay and no rate limit: 125 MB/s at 250 ms.
 const FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 
 /// The network's faults. They may change while connections are open.
@@ -28,7 +28,7 @@ const FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 pub struct Faults {
     /// Added to each round trip, half in each direction.
     pub round_trip_delay: Duration,
-    /// Limit for each direction, in bytes per second.
+    /// Limit for each direction, in bytes per second, of all connections together: it is the line that is limited.
     pub rate_bytes_per_s: Option<u64>,
     /// Nothing passes and nothing is closed: both sides see a peer that fell silent. New connections are accepted
     /// and stay silent too.
@@ -71,18 +71,29 @@ impl Proxy {
     }
 }
 
+/// When the bottleneck of one direction will have passed on all that waits at it.
+type Bottleneck = Arc<Mutex<Instant>>;
+
+/// The two directions of the line.
+#[derive(Clone)]
+struct Line {
+    there: Bottleneck,
+    back: Bottleneck,
+}
+
 async fn accept(listener: TcpListener, target: SocketAddr, faults: watch::Receiver<Faults>, token: CancellationToken) {
+    let idle = || Arc::new(Mutex::new(Instant::now()));
+    let line = Line { there: idle(), back: idle() };
     while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
         let Ok((client, _)) = accepted else { continue };
-        let faults = faults.clone();
-        let token = token.clone();
+        let (faults, line, token) = (faults.clone(), line.clone(), token.clone());
         tokio::spawn(async move {
-            let _ = token.run_until_cancelled(connect(client, target, faults)).await;
+            let _ = token.run_until_cancelled(connect(client, target, line, faults)).await;
         });
     }
 }
 
-async fn connect(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+async fn connect(client: TcpStream, target: SocketAddr, line: Line, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
     passable(&mut faults).await;
     let server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
@@ -90,36 +101,40 @@ async fn connect(client: TcpStream, target: SocketAddr, mut faults: watch::Recei
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // A direction that ends passes its FIN on; the other goes on until it ends too.
-    tokio::join!(direction(from_client, to_server, faults.clone()), direction(from_server, to_client, faults));
+    tokio::join!(direction(from_client, to_server, line.there, faults.clone()), direction(from_server, to_client, line.back, faults));
     Ok(())
 }
 
-async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, faults: watch::Receiver<Faults>) {
+async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, line: Bottleneck, faults: watch::Receiver<Faults>) {
     let (sender, receiver) = mpsc::channel(FLIGHT_BYTES / CHUNK_BYTES);
-    let _ = tokio::join!(read(from, sender, faults.clone()), write(to, receiver, faults));
+    let _ = tokio::join!(read(from, sender, line, faults.clone()), write(to, receiver, faults));
 }
 
-async fn read(mut from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+async fn read(from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, line: Bottleneck, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
     let flight = Arc::new(Semaphore::new(FLIGHT_BYTES));
     let mut buffer = vec![0; CHUNK_BYTES];
-    // When the bottleneck will have passed on all that waits at it.
-    let mut idle_from = Instant::now();
     loop {
         passable(&mut faults).await;
+        let mut room = flight.clone().acquire_many_owned(CHUNK_BYTES as u32).await.map_err(io::Error::other)?;
+        from.readable().await?;
+        // One connection at a time, in the order in which they came.
+        let mut idle_from = line.lock().await;
         let rate = faults.borrow().rate_bytes_per_s;
         if let Some(room_at) = rate.and_then(|rate| idle_from.checked_sub(transfer_time(BUFFER_BYTES - CHUNK_BYTES, rate))) {
             sleep_until(room_at).await;
         }
         // Room first, bytes second: what is not read stays in the sender's socket.
-        let mut room = flight.clone().acquire_many_owned(CHUNK_BYTES as u32).await.map_err(io::Error::other)?;
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
-        }
+        let read = match from.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
         drop(room.split(CHUNK_BYTES - read));
         let now = Instant::now();
-        let departs = rate.map_or(now, |rate| idle_from.max(now) + transfer_time(read, rate));
-        idle_from = departs;
+        let departs = rate.map_or(now, |rate| (*idle_from).max(now) + transfer_time(read, rate));
+        *idle_from = departs;
+        drop(idle_from);
         let due = departs + faults.borrow().round_trip_delay / 2;
         if chunks.send(Chunk { due, bytes: buffer[..read].to_vec(), _room: room }).await.is_err() {
             return Ok(());

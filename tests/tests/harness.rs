@@ -92,6 +92,35 @@ async fn the_rate_limit_holds() {
     assert!(start.elapsed() < ideal * 2, "too slow: {:?}", start.elapsed());
 }
 
+// Defence: the one bottleneck of all connections. With one each, three connections pass three times the rate, in a third of the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_connections_share_the_rate_and_its_buffer() {
+    let (rate, bytes, connections) = (1_000_000, 300_000, 3);
+    let faults = Faults { rate_bytes_per_s: Some(rate), ..Faults::default() };
+    let proxy = Proxy::start(echo_server().await, faults).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        streams.push(connected(proxy.addr()).await.into_split());
+    }
+    let start = Instant::now();
+    let transfers = streams.into_iter().map(|(mut from, mut to)| async move {
+        let sending = tokio::spawn(async move {
+            to.write_all(&vec![7; bytes]).await.unwrap();
+            to
+        });
+        timeout(Duration::from_secs(20), from.read_exact(&mut vec![0; bytes])).await.expect("stalled").unwrap();
+        sending.await.unwrap();
+        start.elapsed()
+    });
+    let ends = futures::future::join_all(transfers).await;
+    let last = ends.iter().max().unwrap();
+    let ideal = Duration::from_secs_f64((connections * bytes) as f64 / rate as f64);
+    let slack = Duration::from_secs_f64(BUFFER_BYTES as f64 / rate as f64);
+    assert!(*last + slack >= ideal, "too fast: {last:?}");
+    assert!(*last < ideal * 2, "too slow: {last:?}");
+    assert!(ends.iter().all(|end| *end * 2 > ideal), "each has its share: {ends:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_black_hole_swallows_without_closing() {
     let proxy = Proxy::start(echo_server().await, Faults::default()).await.unwrap();

@@ -1,4 +1,5 @@
-use assay_core::bls::Domain;
+use assay_core::bls::{Domain, SecretKey};
+use assay_core::transcript::Pair;
 
 use super::*;
 use crate::link::{Link, LinkConfig};
@@ -13,8 +14,14 @@ async fn silent_probe(kind: Kind, timeout_ms: u64, watchdog: &Watchdog) -> (toki
     let mut params = Params::devnet();
     (params.probing.answer_timeout_ms, params.probing.send_slip_ms) = (timeout_ms, 60_000);
     let claims = ClaimRoot { hash: Hash32([1; 32]), blocks: 1 };
+    let instance = Instance { chain_id: 1, settlement: Address([2; 20]) };
+    let pair = Pair { instance, epoch: 1, oracle: OracleId(1), provider: ProviderId(1), class_id: 100, claims };
+    let vrf = SecretKey::key_gen(&[1; 32]).unwrap().sign(Domain::Vrf, &Hash32::ZERO);
+    let kinds = Kinds::standard();
+    let schedule = Arc::new(SlotSchedule::new(pair, 0, &vrf, &[], &params.classes[0], &params, kinds));
+    let (scheduled, challenge) = schedule.challenges().find(|(scheduled, _)| scheduled.kind == kind).unwrap();
     let assignment = Assignment {
-        instance: Instance { chain_id: 1, settlement: Address([2; 20]) },
+        instance,
         params: Arc::new(params),
         epoch: 1,
         slot: 0,
@@ -22,19 +29,28 @@ async fn silent_probe(kind: Kind, timeout_ms: u64, watchdog: &Watchdog) -> (toki
         oracle: OracleId(1),
         provider: Target { id: ProviderId(1), class_id: 100, claims, receipt_key: Address([3; 20]) },
         claims: None,
-        vrf: bls::SecretKey::key_gen(&[1; 32]).unwrap().sign(Domain::Vrf, &Hash32::ZERO),
+        kinds,
+        schedule,
     };
-    let (scheduled, challenge) = assignment.challenges().into_iter().find(|(scheduled, _)| scheduled.kind == kind).unwrap();
-    let assignment = Arc::new(assignment);
-    let watchdog = watchdog.clone();
     let due = Instant::now();
-    (listener, Probe { assignment, line: link.into(), watchdog, challenge, scheduled_at_us: scheduled.at_us, due })
+    let probe = Probe {
+        assignment: Arc::new(assignment),
+        line: link.into(),
+        watchdog: watchdog.clone(),
+        challenge,
+        claims: None,
+        kept: None,
+        strike: 0,
+        scheduled_at_us: scheduled.at_us,
+        due,
+    };
+    (listener, probe)
 }
 
 // Defence: the end of `void_window`; when a silence is judged up to its timeout (`ended` alone), this turns red.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_late_in_the_wait_never_voids_a_silence() {
-    for kind in [Kind::Availability, Kind::LatencyEcho] {
+    for kind in [Kind::AVAILABILITY, Kind::LATENCY_ECHO] {
         let watchdog = Watchdog::start(Duration::from_secs(60)).unwrap();
         let (_open, probe) = silent_probe(kind, 3_000, &watchdog).await;
         let due = probe.due.into_std();
@@ -48,12 +64,12 @@ async fn a_stall_late_in_the_wait_never_voids_a_silence() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_around_the_sending_voids_whatever_came_of_it() {
     let watchdog = Watchdog::start(Duration::from_secs(60)).unwrap();
-    let (_open, probe) = silent_probe(Kind::LatencyEcho, 300, &watchdog).await;
+    let (_open, probe) = silent_probe(Kind::LATENCY_ECHO, 300, &watchdog).await;
     watchdog.invent_stall(probe.due.into_std(), probe.due.into_std() + MS);
     assert_eq!(probe.run().await.outcome, Outcome::OracleError(OracleFault::Stall));
 
     // Of a provider without a link likewise: whether there is one makes no difference.
-    let (_open, mut probe) = silent_probe(Kind::LatencyEcho, 300, &watchdog).await;
+    let (_open, mut probe) = silent_probe(Kind::LATENCY_ECHO, 300, &watchdog).await;
     probe.line = Line::default();
     watchdog.invent_stall(probe.due.into_std(), probe.due.into_std() + MS);
     assert_eq!(probe.run().await.outcome, Outcome::OracleError(OracleFault::Stall));

@@ -9,21 +9,22 @@ use assay_challenger::link::{Line, Link, LinkConfig};
 use assay_challenger::measure::{Assignment, SlotReport, Target, run_slot};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::{self, Domain};
+use assay_core::challenge::kinds::{availability, latency};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Answer, BlockAnswer, Challenge, Kind, answer_signing_digest, block_mac, echo, seal_digest};
-use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::challenge::{Answer, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
+use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::params::Params;
 use assay_core::replica::{BLOCK_BYTES, blocks_for};
 use assay_core::secp::{SecretKey, Signature65};
 use assay_core::slice::{self, Node, OutboardBuilder, Slice};
-use assay_core::transcript::{Transcript, answers_root};
+use assay_core::transcript::{Pair, SlotSchedule, Transcript, answers_root};
 use assay_proto::provider::v1::provider_server::{Provider, ProviderServer};
 use assay_proto::provider::v1::{self as wire, ChallengeReply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// How the provider behaves.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -41,7 +42,7 @@ pub enum Script {
     Garbage,
     /// Answers of another kind than asked for.
     WrongKind,
-    /// An unset oneof, fields of wrong sizes.
+    /// No signature, a payload longer than any.
     Malformed,
     /// Right, but signed by another key.
     Stranger,
@@ -126,28 +127,28 @@ impl Scripted {
 
     fn honest(&self, challenge: &Challenge) -> Answer {
         match challenge.kind {
-            Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(challenge)),
-            Kind::LatencyBlock => {
+            Kind::AVAILABILITY => Answer::of_payload(availability::echo(challenge)),
+            Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(challenge)),
+            Kind::LATENCY_BLOCK => {
                 let slice = self.slices(challenge).remove(0);
-                Answer::Block(Some(BlockAnswer { mac: block_mac(challenge, &slice.chunk), slice }))
+                Answer { payload: latency::block_mac(challenge, &slice.chunk).to_vec(), samples: vec![Some(slice)] }
             }
-            Kind::Storage => Answer::Storage(self.slices(challenge).into_iter().map(Some).collect()),
+            _ => Answer { payload: vec![], samples: self.slices(challenge).into_iter().map(Some).collect() },
         }
     }
 
     fn garbage(&self, challenge: &Challenge) -> Answer {
         let mut answer = self.honest(challenge);
-        match &mut answer {
-            Answer::Echo(echo) => echo[0] ^= 1,
-            Answer::Block(block) => block.as_mut().unwrap().mac[0] ^= 1,
-            Answer::Storage(slices) => slices.iter_mut().flatten().for_each(|slice| slice.chunk[0] ^= 1),
+        match challenge.kind {
+            Kind::STORAGE => answer.samples.iter_mut().flatten().for_each(|slice| slice.chunk[0] ^= 1),
+            _ => answer.payload[0] ^= 1,
         }
         answer
     }
 
     fn signed(&self, challenge: &Challenge, answer: Answer, key: &SecretKey) -> ChallengeReply {
         let signature: Option<Signature65> =
-            (challenge.kind == Kind::Storage).then(|| key.sign(&answer_signing_digest(challenge, &answer.digest())).unwrap());
+            (challenge.kind == Kind::STORAGE).then(|| key.sign(&answer_signing_digest(challenge, &answer.digest())).unwrap());
         ChallengeReply::new(answer, signature.as_ref())
     }
 
@@ -165,23 +166,20 @@ impl Scripted {
             Script::FailFirst => reply(self.honest(challenge)),
             Script::Garbage => reply(self.garbage(challenge)),
             Script::WrongKind => reply(match challenge.kind {
-                Kind::Storage | Kind::LatencyBlock => Answer::Echo([0; 32]),
-                Kind::Availability | Kind::LatencyEcho => Answer::Block(None),
+                Kind::STORAGE | Kind::LATENCY_BLOCK => Answer::of_payload([0; 32]),
+                _ => Answer { payload: vec![], samples: vec![None] },
             }),
             Script::Malformed => Ok(match challenge.kind {
-                Kind::Storage => ChallengeReply::default(),
-                _ => ChallengeReply { answer: Some(wire::challenge_reply::Answer::Echo(vec![0; 31].into())), ..Default::default() },
+                Kind::STORAGE => ChallengeReply::default(),
+                _ => ChallengeReply { payload: vec![0; Answer::MAX_PAYLOAD_BYTES + 1].into(), ..Default::default() },
             }),
             Script::Stranger => Ok(self.signed(challenge, self.honest(challenge), &SecretKey::from_bytes(&[6; 32]).unwrap())),
             Script::Missing => reply(match challenge.kind {
-                Kind::Storage => Answer::Storage(vec![None; 30]),
-                Kind::LatencyBlock => Answer::Block(None),
+                Kind::STORAGE => Answer { payload: vec![], samples: vec![None; 30] },
+                Kind::LATENCY_BLOCK => Answer { payload: vec![], samples: vec![None] },
                 _ => self.honest(challenge),
             }),
-            Script::Oversized => Ok(ChallengeReply {
-                answer: Some(wire::challenge_reply::Answer::Echo(vec![0; 3 << 20].into())),
-                signature: Default::default(),
-            }),
+            Script::Oversized => Ok(ChallengeReply { payload: vec![0; 3 << 20].into(), ..Default::default() }),
         }
     }
 }
@@ -214,6 +212,18 @@ impl Provider for Scripted {
             *times
         };
         self.answer(&challenge, times_asked).await.map(Response::new)
+    }
+
+    type IngressStream = futures::stream::Empty<Result<wire::IngressReply, Status>>;
+
+    async fn ingress(&self, _: Request<Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
+        Err(Status::unavailable("no window is scheduled here"))
+    }
+
+    type EgressStream = futures::stream::Empty<Result<wire::EgressReply, Status>>;
+
+    async fn egress(&self, _: Request<Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
+        Err(Status::unavailable("no window is scheduled here"))
     }
 
     async fn seal(&self, request: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {
@@ -288,8 +298,15 @@ impl Stage {
     }
 
     pub fn assignment(&self) -> Assignment {
+        self.assignment_of(self.provider.claims.root())
+    }
+
+    pub fn assignment_of(&self, claims: ClaimRoot) -> Assignment {
+        let (oracle, provider, kinds) = (OracleId(3), ProviderId(9), Kinds::standard());
+        let pair = Pair { instance: instance(), epoch: 4, oracle, provider, class_id: 100, claims };
         let message = vrf_message(&instance(), 4, 2, &Hash32([1; 32]));
         let vrf = bls::SecretKey::key_gen(&[1; 32]).unwrap().sign(Domain::Vrf, &message);
+        let schedule = SlotSchedule::new(pair, 2, &vrf, &[], &self.params.classes[0], &self.params, kinds);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         Assignment {
             instance: instance(),
@@ -297,15 +314,11 @@ impl Stage {
             epoch: 4,
             slot: 2,
             slot_start_unix_ms: now.as_millis() as u64 + 20,
-            oracle: OracleId(3),
-            provider: Target {
-                id: ProviderId(9),
-                class_id: 100,
-                claims: self.provider.claims.root(),
-                receipt_key: self.provider.key.address(),
-            },
+            oracle,
+            provider: Target { id: provider, class_id: 100, claims, receipt_key: self.provider.key.address() },
             claims: self.know_claims.then(|| Arc::new(self.provider.claims.clone())),
-            vrf,
+            kinds,
+            schedule: Arc::new(schedule),
         }
     }
 

@@ -5,6 +5,7 @@
 //! accepts and counts stands behind one trait, [`ChallengeKind`]; the rest of the system knows kinds by their number alone.
 
 mod answer;
+pub mod egress;
 pub mod kind;
 pub mod kinds;
 pub mod schedule;

@@ -2,9 +2,10 @@
 
 #![allow(dead_code)]
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use assay_core::challenge::{Answer, Challenge, Kind};
+use assay_core::challenge::{Answer, Asked, Challenge, Checked, Kind, Kinds};
 use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
@@ -68,6 +69,10 @@ impl Node {
         let endpoint = format!("http://{}", running.address);
         let channel = Channel::from_shared(endpoint).unwrap().connect().await.unwrap();
         Self { provider: ProviderClient::new(channel.clone()), ingest: IngestClient::new(channel), running, shutdown }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
     }
 
     pub async fn stop(self) {
@@ -168,6 +173,15 @@ pub fn challenge(kind: Kind, index: u32, set: &ClaimSet) -> Challenge {
         class_id: 100,
         claim_root: set.root().hash,
         claim_blocks: set.root().blocks,
+        chunks: Kinds::standard().get(kind).unwrap().chunks(),
         child: *blake3::hash(&index.to_le_bytes()).as_bytes(),
     }
+}
+
+/// The kinds that one call answers.
+pub const UNARY: [Kind; 4] = [Kind::AVAILABILITY, Kind::LATENCY_ECHO, Kind::LATENCY_BLOCK, Kind::STORAGE];
+
+pub fn check(challenge: &Challenge, set: &ClaimSet, answer: &Answer) -> Checked {
+    let asked = Asked { challenge, claims: Some(set), kept: None };
+    Kinds::standard().get(challenge.kind).unwrap().verify(&asked, answer).unwrap()
 }
