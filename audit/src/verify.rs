@@ -11,9 +11,9 @@ use assay_core::claim::ClaimRoot;
 use assay_core::epoch::{Close, Proposal, verify_proposal};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId};
-use assay_core::observation::{ProviderKeys, RevealError, Seeds, VerifiedReveal};
+use assay_core::observation::{Fact, ProviderKeys, RevealError, Seeds, VerifiedReveal};
 use assay_core::params::Params;
-use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Report, Setting};
+use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Report, Setting};
 use assay_core::verdict::Verdict;
 use assay_proto::rest::{BeaconRounds, CertifiedReport, LedgerDocument, Network, ProposalDocument, RevealDocument};
 
@@ -172,16 +172,17 @@ fn check_network(
 /// Recomputes the epoch. `None` when the report cannot be recomputed; the findings say why.
 pub fn epoch(epoch: u64, ground: &Ground, chain: &OnChain, documents: &Documents, findings: &mut Findings) -> Option<Recomputed> {
     let accepted = findings.check(Claim::Chain, accepted(epoch, chain))?;
-    let certificate = findings.check(Claim::Report, report(epoch, chain, &accepted, documents))?;
-    let setting = findings.check(Claim::Setting, setting(epoch, ground, chain, &certificate.report));
-    let parent = findings.check(Claim::Parent, parent(chain, &certificate.report, documents));
+    let certified = findings.check(Claim::Report, report(epoch, chain, &accepted, documents))?;
+    let report = &certified.report;
+    let setting = findings.check(Claim::Setting, setting(epoch, ground, chain, report));
+    let parent = findings.check(Claim::Parent, parent(chain, report, documents));
     let setting = setting?;
-    findings.check(Claim::Certificate, signed(&setting, &certificate));
-    let included = findings.check(Claim::Inclusion, inclusion(&setting, &certificate.report, documents))?;
-    let reveals = reveals(&setting, &certificate.report, &included, documents, findings)?;
+    findings.check(Claim::Certificate, signed(&setting, certified));
+    let included = findings.check(Claim::Inclusion, inclusion(&setting, report, documents))?;
+    let reveals = reveals(&setting, report, &included, documents, findings)?;
     findings.check(Claim::Beacon, seeds(&setting, ground, &reveals, documents));
     let parent = parent?;
-    let outcome = recompute(&setting, &certificate.report, &parent, &included, &reveals, findings)?;
+    let outcome = recompute(&setting, report, &parent, &included, &reveals, findings)?;
     findings.check(Claim::Verdicts, published(&outcome, documents));
     Some(Recomputed { setting, parent, reveals, digest: outcome.ledger.digest })
 }
@@ -195,7 +196,12 @@ fn accepted(epoch: u64, chain: &OnChain) -> Result<(ReportAccepted, String), Str
     Ok((accepted, text))
 }
 
-fn report(epoch: u64, chain: &OnChain, accepted: &ReportAccepted, documents: &Documents) -> Result<(Certificate, String), String> {
+fn report<'a>(
+    epoch: u64,
+    chain: &OnChain,
+    accepted: &ReportAccepted,
+    documents: &'a Documents,
+) -> Result<(&'a CertifiedReport, String), String> {
     let document = documents.report.as_ref().map_err(Clone::clone)?;
     let report = &document.report;
     let computed = report.digest();
@@ -214,8 +220,7 @@ fn report(epoch: u64, chain: &OnChain, accepted: &ReportAccepted, documents: &Do
             return Err("what the API says of its acceptance is not what the chain says".into());
         }
     }
-    let certificate = document.certificate().map_err(|error| error.to_string())?;
-    Ok((certificate, "the API's report has the accepted digest".into()))
+    Ok((document, "the API's report has the accepted digest".into()))
 }
 
 /// The frozen values, as every oracle reads them.
@@ -273,7 +278,8 @@ fn setting(epoch: u64, ground: &Ground, chain: &OnChain, report: &Report) -> Res
     Ok((setting, text))
 }
 
-fn signed(setting: &Setting, certificate: &Certificate) -> Result<((), String), String> {
+fn signed(setting: &Setting, document: &CertifiedReport) -> Result<((), String), String> {
+    let certificate = document.certificate().map_err(|error| error.to_string())?;
     let signed = certificate.verify(setting).map_err(|error| error.to_string())?;
     let (signers, members) = (certificate.signer_bits().count(), setting.members.len());
     Ok(((), format!("{signers} of {members} members, {signed} of {} weight, the aggregate verifies", setting.total_weight())))
@@ -299,6 +305,11 @@ fn parent(chain: &OnChain, report: &Report, documents: &Documents) -> Result<(Le
     }
     if !outcome.supports(&outcome.report, &chain.config.token) {
         return Err(format!("the ledger of epoch {epoch} does not stand under the roots of its report"));
+    }
+    // The facts root of who was not slashed stands under no root of the report.
+    let is_idle = |verdict: &&Verdict| outcome.report.seed_secure && verdict.slash_reason.is_none() && !verdict.facts_root.is_zero();
+    if let Some(verdict) = outcome.verdicts.iter().find(is_idle) {
+        return Err(format!("the verdict on provider {} in epoch {epoch} names facts and no slash", verdict.provider));
     }
     let accounts = plural(outcome.ledger.payees().count(), "account");
     Ok((outcome.ledger, format!("epoch {epoch}: {accounts} and {} under its roots", plural(outcome.verdicts.len(), "verdict"))))
@@ -347,6 +358,9 @@ fn reveals(
     let (mut verified, mut lies, mut inventions) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (oracle, outcome) in opened {
         match outcome {
+            Ok(reveal) if reveal.reveal.facts.iter().any(|fact| !shows_its_claim(fact)) => {
+                inventions.push(format!("oracle {oracle}: a fact shows another claim than its sample falls into"));
+            }
             Ok(reveal) => {
                 verified.insert(oracle, reveal);
             }
@@ -370,6 +384,16 @@ fn reveals(
     };
     findings.check(Claim::Facts, if inventions.is_empty() { Ok(((), holds)) } else { Err(inventions.join("; ")) })?;
     Some(verified)
+}
+
+/// A missing chunk is a fault whatever claim it belongs to; that the right one is shown beside it is checked here.
+fn shows_its_claim(fact: &Fact) -> bool {
+    let challenge = &fact.challenge;
+    let root = ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks };
+    let sample = usize::try_from(fact.position).ok().and_then(|at| challenge.samples().get(at).copied());
+    let first_block = fact.proof.verify(&root, &fact.claim).ok();
+    let within = sample.zip(first_block).and_then(|(sample, first)| sample.block.checked_sub(first));
+    within.is_some_and(|block| block < fact.claim.blocks)
 }
 
 type Opened = BTreeMap<OracleId, Result<VerifiedReveal, RevealError>>;
