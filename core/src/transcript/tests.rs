@@ -667,6 +667,8 @@ fn response_to_another_oracle_or_epoch() {
     assert_eq!(fact.verify(&elsewhere, &schedule, &keys), Err(FactError::Context));
     let (earlier, schedule) = world.schedule_in(|setting, _| setting.epoch -= 1);
     assert_eq!(fact.verify(&earlier, &schedule, &keys), Err(FactError::NotScheduled));
+    let (later, schedule) = world.schedule_in(|setting, _| setting.epoch += 1);
+    assert_eq!(fact.verify(&later, &schedule, &keys), Ok(Fault::StorageInvalid), "proven; whether it counts the watch list says");
     let (chosen, schedule) = world.schedule_in(|setting, terms| {
         setting.params.classes.push(crate::params::Class { id: 101, ..setting.params.classes[0].clone() });
         terms.class_id = 101;
