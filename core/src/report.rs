@@ -1,18 +1,24 @@
 //! An epoch's report: verdicts and money as roots, and the certificate that makes it count.
 
+mod certificate;
+mod ledger;
+mod setting;
+
+pub use certificate::{Certificate, CertificateError};
+pub use ledger::{Ledger, Payee, Standing, Watched};
+pub use setting::{Member, Panels, ProviderTerms, Setting};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::abi::Words;
-use crate::bls::{BlsError, Domain, PublicKey, Signature};
-use crate::challenge::{Challenge, Kind, Kinds};
+use crate::challenge::{Challenge, Kind};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};
-use crate::observation::{Fault, Observation, ProviderKeys, VerifiedReveal};
-use crate::panel::{self, Candidate};
-use crate::params::{PPM, Params};
+use crate::observation::{Observation, VerifiedReveal};
+use crate::params::PPM;
 use crate::verdict::{Case, Panel, PanelKind, PanelSeat, ProvenFact, Verdict, share};
 
 /// What the committee signs and the contract stores; field order is the ABI's (`docs/protocol.md`).
@@ -116,185 +122,6 @@ pub fn signing_message(instance: &Instance, epoch: u64, view: u64, digest: &Hash
     Words::tagged("assay.report.v1").with_instance(instance).with(&epoch).with(&view).with(digest).keccak()
 }
 
-/// A committee member at the reference block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Member {
-    /// Registration id.
-    pub oracle: OracleId,
-    /// Weight in the set, 1 to 65535.
-    pub weight: u16,
-    /// Verdict key, possession proved on chain.
-    pub key: PublicKey,
-    /// Owner.
-    pub operator: Address,
-    /// Where rewards go.
-    pub recipient: Address,
-    /// Network group, for panels.
-    pub network_group: u64,
-}
-
-/// A provider at the reference block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ProviderTerms {
-    /// Registration id.
-    pub provider: ProviderId,
-    /// Service class.
-    pub class_id: u16,
-    /// Receipt key and claim set.
-    pub keys: ProviderKeys,
-    /// Stake, smallest unit.
-    pub stake: u128,
-    /// Where rewards go.
-    pub recipient: Address,
-}
-
-/// All that is frozen for an epoch at its reference block.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Setting {
-    /// Chain and settlement.
-    pub instance: Instance,
-    /// Epoch.
-    pub epoch: u64,
-    /// Start of epoch 0, unix seconds.
-    pub genesis_s: u64,
-    /// Parameters.
-    pub params: Params,
-    /// Kinds of challenges.
-    pub kinds: Kinds,
-    /// Reward token.
-    pub token: Address,
-    /// Most that one epoch may pay, smallest unit.
-    pub epoch_budget: u128,
-    /// Committee set number.
-    pub set_epoch: u64,
-    /// Committee, ascending ids; the position is the signer bit.
-    pub members: Vec<Member>,
-    /// Active providers, ascending ids.
-    pub providers: Vec<ProviderTerms>,
-    /// Reference block's number.
-    pub ref_block: u64,
-    /// Its hash, for the fallback seed.
-    pub ref_block_hash: Hash32,
-    /// Beacon round of the epoch.
-    pub drand_round: u64,
-}
-
-impl Setting {
-    /// Sum of all weights.
-    pub fn total_weight(&self) -> u64 {
-        self.members.iter().map(|member| u64::from(member.weight)).fold(0, u64::saturating_add)
-    }
-
-    /// A member's entry.
-    pub fn member(&self, oracle: OracleId) -> Option<&Member> {
-        let index = self.members.binary_search_by_key(&oracle, |member| member.oracle).ok()?;
-        self.members.get(index)
-    }
-
-    /// Weight of a set of oracles; strangers weigh nothing.
-    pub fn weight_of<'a>(&self, oracles: impl IntoIterator<Item = &'a OracleId>) -> u64 {
-        oracles.into_iter().filter_map(|oracle| self.member(*oracle)).map(|member| u64::from(member.weight)).fold(0, u64::saturating_add)
-    }
-
-    /// Whether a weight is more than 2/3 of the whole.
-    pub fn is_quorum(&self, weight: u64) -> bool {
-        u128::from(weight).saturating_mul(3) > u128::from(self.total_weight()).saturating_mul(2)
-    }
-
-    /// Whether a weight is more than 1/3 of the whole.
-    pub fn is_third(&self, weight: u64) -> bool {
-        u128::from(weight).saturating_mul(3) > u128::from(self.total_weight())
-    }
-
-    /// A provider's terms.
-    pub fn provider(&self, provider: ProviderId) -> Option<&ProviderTerms> {
-        let index = self.providers.binary_search_by_key(&provider, |terms| terms.provider).ok()?;
-        self.providers.get(index)
-    }
-
-    /// The panel of a provider under an epoch seed. For many providers see [`Setting::panels`].
-    pub fn panel(&self, seed: &Hash32, provider: ProviderId) -> Vec<OracleId> {
-        self.panels(seed).of(provider)
-    }
-
-    /// The panels of all providers under an epoch seed.
-    pub fn panels(&self, seed: &Hash32) -> Panels<'_> {
-        let candidates = self
-            .members
-            .iter()
-            .map(|m| Candidate { oracle: m.oracle, weight: m.weight, operator: m.operator, network_group: m.network_group })
-            .collect();
-        Panels { params: &self.params, seed: *seed, candidates }
-    }
-
-    /// Start of the epoch, unix ms.
-    pub fn start_ms(&self) -> u64 {
-        self.genesis_s.saturating_mul(1_000).saturating_add(self.epoch.saturating_mul(self.params.epoch_ms()))
-    }
-
-    /// End of the epoch, unix ms.
-    pub fn end_ms(&self) -> u64 {
-        self.start_ms().saturating_add(self.params.epoch_ms())
-    }
-
-    /// Last second in which the report may be accepted.
-    pub fn valid_until_s(&self) -> u64 {
-        let epochs = self.params.valid_epochs.saturating_mul(self.params.epoch_ms());
-        self.end_ms().saturating_add(epochs) / 1_000
-    }
-}
-
-/// Panels under one epoch seed, drawn when asked for.
-pub struct Panels<'a> {
-    params: &'a Params,
-    seed: Hash32,
-    candidates: Vec<Candidate>,
-}
-
-impl Panels<'_> {
-    /// A provider's panel, ascending.
-    pub fn of(&self, provider: ProviderId) -> Vec<OracleId> {
-        panel::draw(&self.seed, provider, &self.candidates, self.params.panel_size, self.params.panel_group_limit)
-    }
-}
-
-/// A challenge that an oracle asked in vain and that the whole panel asks from then on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Watched {
-    /// The challenge, of the epoch in which it struck out.
-    pub challenge: Challenge,
-    /// The silence was slashed. The provider may answer on chain, and an answer that is wrong is a fact like any other.
-    pub slashed: bool,
-}
-
-/// Where everybody stands after the last accepted report: what cumulative rewards continue from.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Ledger {
-    /// Digest of that report; zero before the first.
-    pub digest: Hash32,
-    /// Its epoch, none before the first.
-    pub epoch: Option<u64>,
-    /// Providers.
-    pub providers: BTreeMap<ProviderId, Standing>,
-    /// Oracles.
-    pub oracles: BTreeMap<OracleId, Standing>,
-    /// Unanswered challenges that the whole panel asks, at most one a provider.
-    #[serde(default)]
-    pub watch: BTreeMap<ProviderId, Watched>,
-}
-
-/// One account of the ledger.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Standing {
-    /// Multiplier of the last judged epoch, ppm (providers).
-    pub multiplier_ppm: u64,
-    /// Rewards of all accepted epochs, smallest unit.
-    #[serde(with = "crate::amount")]
-    pub cumulative: u128,
-    /// Where they go.
-    pub recipient: Address,
-}
-
 /// What a report is computed from: the frozen setting, the parent, and the proposal's included reveals.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -325,58 +152,6 @@ pub struct Outcome {
     pub ledger: Ledger,
 }
 
-/// Who a reward leaf pays.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Payee {
-    /// A provider.
-    Provider(ProviderId),
-    /// An oracle.
-    Oracle(OracleId),
-}
-
-impl Payee {
-    /// (kind, id) of the reward leaf.
-    pub fn kind_and_id(&self) -> (u8, u64) {
-        match self {
-            Self::Provider(provider) => (0, provider.0),
-            Self::Oracle(oracle) => (1, oracle.0),
-        }
-    }
-
-    fn leaf(&self, standing: &Standing, token: &Address) -> Hash32 {
-        let (kind, id) = self.kind_and_id();
-        merkle::leaf(&Words::new().with(&kind).with(&id).with(&standing.recipient).with(token).with(&standing.cumulative))
-    }
-}
-
-impl Ledger {
-    /// Whether the challenge that a verdict says is watched is the one on the list.
-    fn watches(&self, verdict: &Verdict) -> bool {
-        let open = self.watch.get(&verdict.provider).filter(|watched| !watched.slashed);
-        open.map_or(Hash32::ZERO, |watched| watched.challenge.digest()) == verdict.watched
-    }
-
-    /// All accounts that ever earned something.
-    pub fn payees(&self) -> impl Iterator<Item = (Payee, &Standing)> {
-        let providers = self.providers.iter().map(|(id, standing)| (Payee::Provider(*id), standing));
-        let oracles = self.oracles.iter().map(|(id, standing)| (Payee::Oracle(*id), standing));
-        providers.chain(oracles).filter(|(_, standing)| standing.cumulative > 0)
-    }
-
-    /// The tree behind `rewardRoot`.
-    pub fn reward_tree(&self, token: &Address) -> StandardTree {
-        StandardTree::new(self.payees().map(|(payee, standing)| payee.leaf(standing, token)).collect())
-    }
-
-    /// A payee's proof under [`Ledger::reward_tree`].
-    pub fn reward_proof(&self, payee: Payee, token: &Address) -> Option<(Standing, Vec<Hash32>)> {
-        let (_, standing) = self.payees().find(|(candidate, _)| *candidate == payee)?;
-        let proof = self.reward_tree(token).proof(&payee.leaf(standing, token))?;
-        Some((*standing, proof))
-    }
-}
-
 /// A slash as its leaf says it.
 pub fn slash_leaf(verdict: &Verdict) -> Option<Hash32> {
     let reason = verdict.slash_reason?.reason();
@@ -401,7 +176,7 @@ impl Outcome {
         let drawn = setting.panels(&epoch_seed);
         let (facts, struck) = (facts_by_provider(&counted, inputs.parent), struck_by_provider(&counted));
         let mut panels = BTreeMap::new();
-        let mut watch = inputs.parent.watch.clone();
+        let mut watch = BTreeMap::new();
         let mut vectors = Vec::with_capacity(setting.providers.len());
         let mut verdicts = Vec::with_capacity(setting.providers.len());
         for terms in &setting.providers {
@@ -427,15 +202,14 @@ impl Outcome {
                 stake: terms.stake,
                 panel: Panel { seats: &seats, kind },
                 facts: facts.get(&terms.provider).map_or(&[], Vec::as_slice),
-                watched: inputs.parent.watch.get(&terms.provider).filter(|watched| !watched.slashed).map(|watched| &watched.challenge),
+                watched: inputs.parent.watch.get(&terms.provider),
                 struck: struck.get(&terms.provider).copied(),
                 secure,
                 previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
             };
             vectors.push(panel_leaf(terms.provider, &seats));
-            let verdict = Verdict::judge(&case, setting.kinds, &setting.params);
-            next_watch(&mut watch, &case, &verdict);
-            verdicts.push(verdict);
+            verdicts.push(Verdict::judge(&case, setting.kinds, &setting.params));
+            watch.extend(case.watch_from_now_on().map(|watched| (terms.provider, watched)));
             panels.insert(terms.provider, members);
         }
         let paid_oracles: BTreeSet<OracleId> = counted
@@ -480,8 +254,9 @@ impl Outcome {
             && merkle::root(self.verdicts.iter().filter_map(slash_leaf).collect()) == report.slash_root
             && self.verdicts.iter().all(|verdict| {
                 let standing = self.ledger.providers.get(&verdict.provider);
-                standing.is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm) && self.ledger.watches(verdict)
+                standing.is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm)
             })
+            && self.ledger.watches(&self.verdicts)
     }
 
     /// A provider's verdict with its proof under `resultRoot`.
@@ -561,21 +336,6 @@ fn struck_by_provider<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>) -> B
     struck
 }
 
-fn next_watch(watch: &mut BTreeMap<ProviderId, Watched>, case: &Case<'_>, verdict: &Verdict) {
-    match case.watch_from_now_on() {
-        Some(challenge) => {
-            watch.insert(case.provider, Watched { challenge: challenge.clone(), slashed: false });
-        }
-        None if verdict.slash_reason == Some(Fault::StorageSilent) => {
-            if let Some(watched) = watch.get_mut(&case.provider) {
-                watched.slashed = true;
-            }
-        }
-        // Answered, or slashed before: the latter stays for what may be answered on chain.
-        None => watch.retain(|provider, watched| *provider != case.provider || watched.slashed),
-    }
-}
-
 fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {
     let mut vector = Words::new();
     for seat in seats {
@@ -629,90 +389,5 @@ fn data_digest(reveals: &BTreeMap<OracleId, VerifiedReveal>) -> Hash32 {
     merkle::root(reveals.iter().map(|(oracle, verified)| merkle::leaf(&Words::new().with(oracle).with(&verified.commit_digest))).collect())
 }
 
-/// A report that more than 2/3 of weight signed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Certificate {
-    /// The report.
-    pub report: Report,
-    /// Bit i is member i of the set, least significant first.
-    pub signers: [u8; 32],
-    /// Sum of the signatures.
-    pub signature: Signature,
-}
-
-/// Why a certificate does not stand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// A bit beyond the committee.
-    #[error("the bitmap has a bit that belongs to no member")]
-    Stranger,
-    /// Not more than 2/3 of weight.
-    #[error("signed by {signed} of {total} weight, more than two thirds are needed")]
-    SubQuorum {
-        /// Weight that signed.
-        signed: u64,
-        /// Weight of the set.
-        total: u64,
-    },
-    /// For another instance, epoch or set.
-    #[error("the report is for another instance, epoch or committee set")]
-    Context,
-    /// The aggregate does not verify.
-    #[error("the aggregate signature is not the signers': {0}")]
-    Signature(#[from] BlsError),
-}
-
-impl Certificate {
-    /// Sums the members' signatures over one report.
-    pub fn assemble(setting: &Setting, report: Report, signatures: &BTreeMap<OracleId, Signature>) -> Result<Self, CertificateError> {
-        let mut signers = [0u8; 32];
-        let mut sum = Vec::new();
-        for (index, member) in setting.members.iter().enumerate() {
-            if let (Some(signature), Some(byte)) = (signatures.get(&member.oracle), signers.get_mut(index / 8)) {
-                *byte |= 1 << (index % 8);
-                sum.push(*signature);
-            }
-        }
-        let certificate = Self { report, signers, signature: Signature::aggregate(&sum)? };
-        certificate.verify(setting)?;
-        Ok(certificate)
-    }
-
-    /// The signers' positions in the set.
-    pub fn signer_bits(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..256).filter(|index| self.signers.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0))
-    }
-
-    /// The bitmap as the contract's `uint256`, big-endian.
-    pub fn signers_word(&self) -> [u8; 32] {
-        let mut word = self.signers;
-        word.reverse();
-        word
-    }
-
-    /// Checks context, bits, weight and the aggregate; returns the signed weight.
-    pub fn verify(&self, setting: &Setting) -> Result<u64, CertificateError> {
-        let report = &self.report;
-        let here = Instance { chain_id: report.chain_id, settlement: report.settlement };
-        if here != setting.instance || report.epoch != setting.epoch || report.set_epoch != setting.set_epoch {
-            return Err(CertificateError::Context);
-        }
-        let mut keys = Vec::new();
-        let mut signed = 0u64;
-        for index in self.signer_bits() {
-            let member = setting.members.get(index).ok_or(CertificateError::Stranger)?;
-            keys.push(member.key);
-            signed = signed.saturating_add(u64::from(member.weight));
-        }
-        if !setting.is_quorum(signed) {
-            return Err(CertificateError::SubQuorum { signed, total: setting.total_weight() });
-        }
-        let message = signing_message(&setting.instance, report.epoch, report.view, &report.digest());
-        PublicKey::aggregate(&keys)?.verify(Domain::Report, &message, &self.signature)?;
-        Ok(signed)
-    }
-}
-
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;

@@ -16,6 +16,7 @@ use crate::ids::{OracleId, ProviderId};
 use crate::observation::{Fault, Observation, Witness};
 use crate::panel::faulty;
 use crate::params::{Class, PPM, Params};
+use crate::report::Watched;
 
 /// A dimension's or an epoch's grade; the number is its ABI form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -172,7 +173,7 @@ pub struct Verdict {
     pub slash_reason: Option<Fault>,
     /// Root over the digests of all proven facts, or of the one silence ([`silence_digest`]); zero without any.
     pub facts_root: Hash32,
-    /// Digest of the challenge that the whole panel watches from now on; zero for none.
+    /// The provider's entry on the watch list from now on ([`Watched::word`]); zero for none.
     pub watched: Hash32,
 }
 
@@ -269,6 +270,17 @@ impl<'a> Panel<'a> {
         }
     }
 
+    /// Whether so many votes leave no more than liars may have: k − f seats, or more than 2/3 of the set's weight.
+    fn is_all_but_liars(&self, votes: u64) -> bool {
+        match self.kind {
+            PanelKind::Drawn => {
+                let honest = self.seats.len().saturating_sub(faulty(self.seats.len()));
+                usize::try_from(votes).is_ok_and(|votes| votes > 0 && votes >= honest)
+            }
+            PanelKind::WholeSet { .. } => self.is_enough(votes),
+        }
+    }
+
     /// Included observations with their seats.
     fn seen(&self) -> impl Iterator<Item = (&'a PanelSeat<'a>, &'a Observation)> {
         self.seats.iter().filter_map(|seat| Some((seat, seat.seen?)))
@@ -309,9 +321,9 @@ pub struct Case<'a> {
     pub panel: Panel<'a>,
     /// Facts proven in included reveals.
     pub facts: &'a [ProvenFact],
-    /// The challenge that the whole panel watches; `None` without one, or while its slash can still be answered.
-    pub watched: Option<&'a Challenge>,
-    /// A challenge that becomes the watched one unless there is one: it struck out in an included reveal.
+    /// The provider's entry on the parent's watch list.
+    pub watched: Option<&'a Watched>,
+    /// A challenge that takes the entry's place unless there is an open one: it struck out in an included reveal.
     pub struck: Option<&'a Challenge>,
     /// Whether the epoch's seed came from the beacon: without it nothing is slashed.
     pub secure: bool,
@@ -320,26 +332,32 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
+    /// The challenge that the whole panel had to ask.
+    fn open(&self) -> Option<&'a Challenge> {
+        self.watched.filter(|watched| !watched.slashed).map(|watched| &watched.challenge)
+    }
+
     /// What is held against the provider: proven facts, or else the silence of the watched challenge. Sorted, each once.
     fn faults(&self) -> Vec<ProvenFact> {
         let mut faults = self.facts.to_vec();
         faults.sort_unstable();
         faults.dedup();
         if faults.is_empty()
-            && let Some(challenge) = self.watched.filter(|challenge| self.is_witnessed(challenge))
+            && let Some(challenge) = self.open().filter(|challenge| self.is_witnessed(challenge))
         {
             faults.push(ProvenFact { fault: Fault::StorageSilent, digest: silence_digest(&challenge.digest()) });
         }
         faults
     }
 
-    fn is_fault_proven(&self) -> bool {
-        !self.faults().is_empty()
+    /// What slashes: nothing without the beacon's own seeds.
+    fn slash_reason(&self) -> Option<Fault> {
+        self.faults().first().map(|fact| fact.fault).filter(|_| self.secure)
     }
 
-    /// Whether as many members witness silence as it takes to judge.
+    /// Whether all members but those who may lie witness silence: then no more than these had an answer.
     fn is_witnessed(&self, challenge: &Challenge) -> bool {
-        self.panel.is_enough(self.votes_of(Witness::Silent(challenge.digest())))
+        self.panel.is_all_but_liars(self.votes_of(Witness::Silent(challenge.digest())))
     }
 
     /// Whether more members than may lie had an answer.
@@ -351,12 +369,16 @@ impl<'a> Case<'a> {
         self.panel.seen().filter(|(_, seen)| seen.witness == witness).fold(0, |sum, (seat, _)| sum.saturating_add(self.panel.votes(seat)))
     }
 
-    /// The watched challenge stays until it is answered or slashed; only then another takes its place.
-    pub fn watch_from_now_on(&self) -> Option<&'a Challenge> {
-        match self.watched {
-            Some(challenge) if self.is_answered(challenge) || (self.secure && self.is_witnessed(challenge)) => None,
-            Some(challenge) => Some(challenge),
-            None => self.struck,
+    /// The provider's entry from now on. An open one stays until it is answered or its silence is slashed; a slashed one stays, for what
+    /// may be answered on chain, until another challenge strikes out.
+    pub fn watch_from_now_on(&self) -> Option<Watched> {
+        let struck = || self.struck.map(|challenge| Watched { challenge: challenge.clone(), slashed: false });
+        match (self.open(), self.watched) {
+            (Some(challenge), _) if self.is_answered(challenge) => None,
+            (Some(challenge), _) => {
+                Some(Watched { challenge: challenge.clone(), slashed: self.slash_reason() == Some(Fault::StorageSilent) })
+            }
+            (None, slashed) => struck().or_else(|| slashed.cloned()),
         }
     }
 }
@@ -368,7 +390,7 @@ impl Verdict {
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
         let multiplier_ppm = multiplier(&dimensions, case.previous_multiplier_ppm);
         let faults = case.faults();
-        let slash_reason = faults.first().map(|fact| fact.fault).filter(|_| case.secure);
+        let slash_reason = case.slash_reason();
         let slash = if slash_reason.is_some() { share(case.stake, params.storage_slash_ppm) } else { 0 };
         Self {
             provider: case.provider,
@@ -384,7 +406,7 @@ impl Verdict {
             slash,
             slash_reason,
             facts_root: crate::observation::facts_root(faults.iter().map(|fact| &fact.digest)),
-            watched: case.watch_from_now_on().map_or(Hash32::ZERO, Challenge::digest),
+            watched: case.watch_from_now_on().map_or(Hash32::ZERO, |watched| watched.word()),
         }
     }
 
@@ -492,7 +514,7 @@ impl Goal {
             burn_ppm: 0,
             multiplier_ppm: PPM,
         };
-        if self.objective.rule == Rule::Facts && case.is_fault_proven() {
+        if self.objective.rule == Rule::Facts && !case.faults().is_empty() {
             return DimensionVerdict { grade: Grade::Fail, multiplier_ppm: 0, ..verdict };
         }
         if self.is_never_asked(&case.panel) {

@@ -667,6 +667,8 @@ fn response_to_another_oracle_or_epoch() {
     assert_eq!(fact.verify(&elsewhere, &schedule, &keys), Err(FactError::Context));
     let (earlier, schedule) = world.schedule_in(|setting, _| setting.epoch -= 1);
     assert_eq!(fact.verify(&earlier, &schedule, &keys), Err(FactError::NotScheduled));
+    let (later, schedule) = world.schedule_in(|setting, _| setting.epoch += 1);
+    assert_eq!(fact.verify(&later, &schedule, &keys), Ok(Fault::StorageInvalid), "proven; whether it counts the watch list says");
     let (chosen, schedule) = world.schedule_in(|setting, terms| {
         setting.params.classes.push(crate::params::Class { id: 101, ..setting.params.classes[0].clone() });
         terms.class_id = 101;
@@ -731,8 +733,10 @@ fn invented_fact_against_another_claim_of_the_same_provider() {
 fn an_answer_about_another_claim_set_makes_no_fact() {
     let world = World::new();
     let transcript = world.audited(world.challenge(Kind::STORAGE), |slices| slices[0] = None);
-    let fewer = ClaimSet::new(vec![world.replicas[0].claim.clone()]).unwrap();
-    assert!(facts_of(&[transcript], &fewer, 4).is_empty());
+    let claims = world.replicas.iter().map(|replica| replica.claim.clone()).chain([Replica::new(4, 900_000).claim]);
+    let grown = ClaimSet::new(claims.collect()).unwrap();
+    assert!(facts_of(std::slice::from_ref(&transcript), &grown, 4).is_empty());
+    assert_eq!(facts_of(&[transcript], &world.claims, 4).len(), 1);
 }
 
 // ---- seals ----

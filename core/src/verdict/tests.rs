@@ -275,6 +275,121 @@ fn a_single_lost_probe_degrades_but_does_not_fail() {
     assert_eq!(judge(&panel, &[], &[], true, PPM).outcome, Grade::Degraded);
 }
 
+// ---- bandwidth ----
+
+/// Judges ingress by what each member of a panel saw missing of the floor of 20,000 kbit/s; `None` is a member without a test.
+fn bandwidth(shortfalls: &[Option<u64>]) -> DimensionVerdict {
+    let panel: Vec<_> = (1..)
+        .zip(shortfalls)
+        .map(|(id, shortfall)| {
+            let mut seen = seen(id, (160, 0, 0), (25, 0));
+            let counts = counts_mut(&mut seen.1, Kind::INGRESS);
+            match shortfall {
+                Some(shortfall) => counts.bad[0] = *shortfall,
+                None => counts.counted = 0,
+            }
+            seen
+        })
+        .collect();
+    let verdict = judge(&panel, &[], &[], true, PPM);
+    *verdict.dimensions.iter().find(|d| d.dimension == Dimension::BANDWIDTH_IN).unwrap()
+}
+
+fn tested(shortfalls: [u64; 5]) -> DimensionVerdict {
+    bandwidth(&shortfalls.map(Some))
+}
+
+// Defence: `Rule::Median`. With the mean, or with any single vote, one liar of five moves the verdict.
+#[test]
+fn one_liar_of_five_neither_condemns_nor_saves_a_line() {
+    assert_eq!(tested([20_000, 0, 0, 0, 0]).grade, Grade::Pass);
+    assert_eq!(tested([0, 0, 0, 0, 20_000]).multiplier_ppm, PPM);
+    let saved = tested([0, 3_000, 3_000, 3_000, 3_000]);
+    assert_eq!((saved.grade, saved.bad, saved.counted), (Grade::Fail, 3_000, 20_000));
+    assert_eq!(tested([3_000, 3_000, 3_000, 3_000, 0]).grade, Grade::Fail);
+}
+
+#[test]
+fn a_line_passes_degrades_and_fails_at_its_borders() {
+    assert_eq!(tested([1_000; 5]).grade, Grade::Pass, "5 % may be missing");
+    assert_eq!(tested([1_001; 5]).grade, Grade::Degraded);
+    assert_eq!(tested([1_999; 5]).grade, Grade::Degraded);
+    assert_eq!(tested([2_000; 5]).grade, Grade::Fail, "twice of what may be missing");
+    assert_eq!(tested([2_000; 5]).multiplier_ppm, 500_000);
+    assert_eq!(tested([5_000; 5]).multiplier_ppm, 0);
+}
+
+// Defence: the second condition of `Rule::Median`. Without it two of five that were disturbed, with one liar, fail an honest line.
+#[test]
+fn a_low_median_alone_degrades_a_line_and_does_not_fail_it() {
+    assert_eq!(tested([1_000, 1_000, 9_000, 9_000, 9_000]).grade, Grade::Degraded);
+    assert_eq!(tested([1_000, 1_001, 9_000, 9_000, 9_000]).grade, Grade::Fail);
+}
+
+#[test]
+fn too_few_tests_of_a_line_are_inconclusive() {
+    let two = bandwidth(&[Some(9_000), Some(9_000), None, None, None]);
+    assert_eq!((two.grade, two.reporting, two.multiplier_ppm), (Grade::Inconclusive, 2, PPM));
+    assert_eq!(bandwidth(&[Some(9_000), Some(9_000), Some(9_000), None, None]).grade, Grade::Fail);
+    assert_eq!(bandwidth(&[None; 5]).grade, Grade::Inconclusive);
+}
+
+#[test]
+fn the_published_rate_is_the_panels_median_reading() {
+    let panel: Vec<_> = (1..=5).map(|id| seen(id, (160, 0, 0), (25, 0))).collect();
+    let verdict = judge(&panel, &[], &[], true, PPM);
+    assert_eq!((verdict.in_kbps, verdict.out_kbps), (30_003, 25_003));
+}
+
+// ---- silence ----
+
+/// Judges a drawn panel's witnesses of a watched challenge: (slash reason, the entry from now on).
+fn watch(witnesses: &[fn(Hash32) -> Witness]) -> (Option<Fault>, Option<Watched>) {
+    let setting = crate::epoch::tests::setting(4, 1);
+    let schedule = crate::epoch::tests::schedule(&setting, &setting.providers[0], 1);
+    let challenge = schedule.slots()[0].challenges().find(|(_, challenge)| challenge.kind == Kind::STORAGE).unwrap().1;
+    let watched = Watched { challenge, slashed: false };
+    let digest = watched.challenge.digest();
+    let panel: Vec<_> = (1..)
+        .zip(witnesses)
+        .map(|(id, witness)| {
+            let (oracle, mut seen) = seen(id, (160, 0, 0), (25, 0));
+            seen.witness = witness(digest);
+            (oracle, seen)
+        })
+        .collect();
+    let seats: Vec<_> = panel.iter().map(|(id, o)| seat(*id, 1, Some(o))).collect();
+    let params = Params::devnet();
+    let case = Case {
+        epoch: 0,
+        provider: ProviderId(1),
+        class: &params.classes[0],
+        stake: 1_000 * TOKEN,
+        panel: Panel { seats: &seats, kind: PanelKind::Drawn },
+        facts: &[],
+        watched: Some(&watched),
+        struck: None,
+        secure: true,
+        previous_multiplier_ppm: PPM,
+    };
+    (Verdict::judge(&case, Kinds::standard(), &params).slash_reason, case.watch_from_now_on())
+}
+
+// Defence: `is_all_but_liars`. With 2f + 1 of five or six seats a provider is slashed that answered more members than may lie.
+#[test]
+fn silence_takes_all_members_but_those_who_may_lie() {
+    let (silent, answered): (fn(Hash32) -> Witness, fn(Hash32) -> Witness) = (Witness::Silent, Witness::Answered);
+    for (size, faulty) in [(4usize, 1usize), (5, 1), (6, 1), (7, 2), (10, 3), (1, 0), (3, 0)] {
+        let of = |silents: usize| {
+            let witnesses: Vec<_> = (0..size).map(|seat| if seat < silents { silent } else { answered }).collect();
+            watch(&witnesses)
+        };
+        let (reason, entry) = of(size - faulty);
+        assert_eq!((reason, entry.map(|entry| entry.slashed)), (Some(Fault::StorageSilent), Some(true)), "{size}");
+        assert_eq!(of(size - faulty - 1), (None, None), "of {size} more than {faulty} had an answer");
+    }
+}
+
 /// P(Binomial(n, ppm / 10^6) ≥ x), by a recurrence that loses no precision where it matters.
 fn upper_tail(n: u64, ppm: u64, x: u64) -> f64 {
     let p = ppm as f64 / 1e6;

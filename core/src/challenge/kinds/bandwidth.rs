@@ -202,3 +202,6 @@ fn test_rate_kbps(test: &Transcript, params: &Params) -> u64 {
         false => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
