@@ -133,9 +133,7 @@ fn transcript_from_wire(transcript: wire::Transcript) -> Result<Transcript, Conv
         Some((answer, signature)) => (Some(answer), signature),
         None => (None, None),
     };
-    if answer.is_some() != matches!(outcome, Outcome::Checked(_))
-        || (signature.is_some() && answer.is_none())
-    {
+    if answer.is_some() != matches!(outcome, Outcome::Checked(_)) || (signature.is_some() && answer.is_none()) {
         return Err(malformed("answer"));
     }
     let readings = transcript.readings.into_iter().map(|r| Reading { at_us: r.at_us, value: r.value });

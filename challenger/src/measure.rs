@@ -95,17 +95,19 @@ pub async fn run_slot(
     let anchor = Anchor::now();
     let mut slot = Slot { probes: JoinSet::new(), report: SlotReport::default() };
     for (scheduled, challenge) in assignment.clone().schedule.challenges() {
-        let unix = Duration::from_millis(assignment.slot_start_unix_ms).saturating_add(Duration::from_micros(scheduled.at_us));
-        let due = anchor.instant_of(unix);
+        let due = due(&anchor, &assignment, scheduled.at_us);
         if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
             return slot.cancelled();
         }
         slot.collect_finished();
         let probe = Probe {
-            assignment: assignment.clone(),
             line: line.clone(),
             watchdog: watchdog.clone(),
+            claims: assignment.claims.clone(),
+            kept: Some(assignment.schedule.kept(challenge.index)),
+            assignment: assignment.clone(),
             challenge,
+            strike: 0,
             scheduled_at_us: scheduled.at_us,
             due,
         };
@@ -116,6 +118,43 @@ pub async fn run_slot(
         Some(()) => slot.report,
         None => slot.cancelled(),
     }
+}
+
+/// Asks a storage challenge that stayed unanswered once more, `scheduled_at_us` after the start of the assignment's slot, and judges what
+/// comes by the rules of a first ask.
+///
+/// The challenge may be of an earlier slot or epoch and by another oracle; its provider is the assignment's. `claims` is the set that the
+/// challenge names (`None` when the provider does not serve it: no answer can be checked then, and the ask is silent). `strike` is from 1.
+/// Call it before the ask is due: afterwards it is lost to slip. It never panics, and lasts no longer than the wait and one timeout.
+pub async fn ask_again(
+    assignment: &Assignment,
+    line: &Line,
+    watchdog: &Watchdog,
+    challenge: &Challenge,
+    claims: Option<Arc<ClaimSet>>,
+    strike: u32,
+    scheduled_at_us: u64,
+) -> Transcript {
+    let due = due(&Anchor::now(), assignment, scheduled_at_us);
+    sleep_until(due).await;
+    let probe = Probe {
+        assignment: Arc::new(assignment.clone()),
+        line: line.clone(),
+        watchdog: watchdog.clone(),
+        challenge: challenge.clone(),
+        claims,
+        // Another oracle's is not known, and storage answers are judged without.
+        kept: None,
+        strike,
+        scheduled_at_us,
+        due,
+    };
+    probe.run().await
+}
+
+fn due(anchor: &Anchor, assignment: &Assignment, at_us: u64) -> Instant {
+    let slot_start = Duration::from_millis(assignment.slot_start_unix_ms);
+    anchor.instant_of(slot_start.saturating_add(Duration::from_micros(at_us)))
 }
 
 /// (challenge digest, answer digest) of an answer that is to be sealed.
@@ -169,6 +208,11 @@ struct Probe {
     line: Line,
     watchdog: Watchdog,
     challenge: Challenge,
+    /// The set that the challenge names.
+    claims: Option<Arc<ClaimSet>>,
+    /// The half of the challenge's secret that is never sent.
+    kept: Option<[u8; 32]>,
+    strike: u32,
     scheduled_at_us: u64,
     due: Instant,
 }
@@ -227,7 +271,7 @@ impl Probe {
         let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
         Transcript {
             challenge: self.challenge,
-            strike: 0,
+            strike: self.strike,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us,
@@ -242,7 +286,7 @@ impl Probe {
     fn lost(self, slip: Duration, fault: OracleFault) -> Transcript {
         Transcript {
             challenge: self.challenge,
-            strike: 0,
+            strike: self.strike,
             scheduled_at_us: self.scheduled_at_us,
             slip_us: micros(slip),
             rtt_us: None,
@@ -310,9 +354,8 @@ impl Probe {
         let Some(Ok((answer, signature))) = exchange.reply.clone().map(ChallengeReply::parse) else {
             return Judged::silent();
         };
-        let Assignment { provider, claims, kinds, schedule, .. } = &*self.assignment;
-        let asked =
-            Asked { challenge: &self.challenge, claims: claims.as_deref(), kept: Some(schedule.kept(self.challenge.index)) };
+        let Assignment { provider, kinds, .. } = &*self.assignment;
+        let asked = Asked { challenge: &self.challenge, claims: self.claims.as_deref(), kept: self.kept };
         let outcome = judge(*kinds, &asked, &answer, signature.as_ref(), &provider.receipt_key);
         // Beside an answer that is covered by the seal a signature is of no use.
         let signature = signature.filter(|_| kinds.is_signed(self.challenge.kind));
