@@ -1,7 +1,9 @@
 //! What a node must not lose. Each method is one whole use case and one transaction; when it returns, the data survives a crash.
 
+mod claims;
 mod sqlite;
 
+use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::{Outcome, StoredDigest};
@@ -86,6 +88,9 @@ pub struct AcceptedEpoch {
     pub gas_used: u64,
 }
 
+/// A claim set that was of use in none of so many epochs is forgotten.
+pub const CLAIMS_KEPT_EPOCHS: u64 = 64;
+
 /// The node's memory. Writes are durable and atomic when they return, in the order of the calls; the caller retries nothing.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -99,6 +104,11 @@ pub trait Store: Send + Sync {
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
     /// All bundles of an epoch about one provider, by slot.
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
+    /// Keeps a claim set for this epoch and [`CLAIMS_KEPT_EPOCHS`] more; sets whose time is over are forgotten in the same step. Keeping it
+    /// again only prolongs it.
+    async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError>;
+    /// The claim set with this root, if it is kept.
+    async fn claims(&self, root: &ClaimRoot) -> Result<Option<ClaimSet>, StoreError>;
     /// Keeps a report that is about to be signed; keeping it twice changes nothing.
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError>;
     /// A report that was signed here or certified, by the digest that the contract keeps.
