@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
@@ -14,6 +15,7 @@ import {Bls12381} from "./libraries/Bls12381.sol";
 import {Committee} from "./libraries/Committee.sol";
 import {ReportLib} from "./libraries/ReportLib.sol";
 import {Stamp, StampLib} from "./libraries/Stamp.sol";
+import {StorageAnswer} from "./libraries/StorageAnswer.sol";
 
 /// @title Settlement
 /// @notice See ISlaSettlement for what it promises.
@@ -22,6 +24,8 @@ contract SlaSettlement is ISlaSettlement {
     using ReportLib for Report;
 
     uint256 internal constant PPM = 1_000_000;
+    /// The reason of a slash for silence, the only one that an answer rebuts.
+    uint8 internal constant STORAGE_SILENT = 3;
     /// Fills the slot of the last report from the start, so that the first report pays for an update and not for a new slot.
     bytes32 private constant NO_DIGEST = bytes32(uint256(1) << 32);
 
@@ -43,6 +47,7 @@ contract SlaSettlement is ISlaSettlement {
     mapping(uint64 epoch => Stamp) private _accepted;
     mapping(uint8 kind => mapping(uint64 id => uint256)) public claimed;
     mapping(uint64 providerId => mapping(uint64 epoch => bool)) public slashExecuted;
+    mapping(uint64 providerId => mapping(uint64 epoch => bool)) public rebutted;
 
     constructor(Config memory c) {
         if (c.token == address(0) || c.oracleRegistry == address(0) || c.providerRegistry == address(0)) revert InvalidConfig();
@@ -62,14 +67,14 @@ contract SlaSettlement is ISlaSettlement {
 
     /// @inheritdoc ISlaSettlement
     function submitReport(Report calldata report, uint256 signers, bytes calldata signature) external {
-        _checkAcceptable(report);
+        uint256 epoch = _checkAcceptable(report);
         bytes32 digest = report.digest();
         _checkCertificate(report, digest, signers, signature);
 
         // 32 bits last 136 years from genesis, and no fewer epochs, since each has a second at least and is over.
         unchecked {
-            _last = StampLib.stamp(digest, uint32(report.epoch + 1));
-            _accepted[report.epoch] = StampLib.stamp(digest, SafeCast.toUint32(block.timestamp - GENESIS));
+            _last = StampLib.stamp(digest, uint32(epoch + 1));
+            _accepted[uint64(epoch)] = StampLib.stamp(digest, SafeCast.toUint32(block.timestamp - GENESIS));
         }
     }
 
@@ -103,6 +108,7 @@ contract SlaSettlement is ISlaSettlement {
         if (!report.seedSecure) revert InsecureSeed();
         bytes32 leaf = ReportLib.slashLeaf(providerId, epoch, reason, factsRoot, amount);
         if (!MerkleProof.verifyCalldata(proof, report.slashRoot, leaf)) revert InvalidProof();
+        if (reason == STORAGE_SILENT && rebutted[providerId][epoch]) revert AlreadyRebutted(providerId, epoch);
         if (slashExecuted[providerId][epoch]) revert AlreadySlashed(providerId, epoch);
         slashExecuted[providerId][epoch] = true;
 
@@ -110,6 +116,34 @@ contract SlaSettlement is ISlaSettlement {
         uint256 cap = Math.mulDiv(providers.stakeOf(providerId), SLASH_CAP_PPM, PPM);
         uint256 slashed = providers.slash(providerId, Math.min(amount, cap));
         emit Slashed(providerId, epoch, reason, factsRoot, slashed);
+    }
+
+    /// @inheritdoc ISlaSettlement
+    function rebut(
+        Report calldata report,
+        uint64 providerId,
+        bytes32 challengeDigest,
+        uint256 amount,
+        bytes32[] calldata proof,
+        bytes calldata chunks,
+        bytes[] calldata siblings,
+        bytes calldata signature
+    ) external {
+        uint64 epoch = report.epoch;
+        // Slashes are executed only after this window: what can be rebutted was not executed.
+        uint256 closesAt = _acceptedAt(report) + SLASH_WINDOW;
+        if (block.timestamp >= closesAt) revert RebuttalTooLate(closesAt);
+        bytes32 factsRoot = StorageAnswer.silenceRoot(challengeDigest);
+        bytes32 leaf = ReportLib.slashLeaf(providerId, epoch, STORAGE_SILENT, factsRoot, amount);
+        if (!MerkleProof.verifyCalldata(proof, report.slashRoot, leaf)) revert InvalidProof();
+        if (rebutted[providerId][epoch]) revert AlreadyRebutted(providerId, epoch);
+        rebutted[providerId][epoch] = true;
+
+        bytes32 message = StorageAnswer.message(providerId, challengeDigest, StorageAnswer.digest(chunks, siblings));
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(message, signature);
+        address receiptKey = IProviderRegistry(PROVIDERS).provider(providerId).receiptKey;
+        if (failure != ECDSA.RecoverError.NoError || signer != receiptKey) revert InvalidAnswerSignature();
+        emit SlashRebutted(providerId, epoch, challengeDigest, chunks, siblings, signature);
     }
 
     /// @inheritdoc ISlaSettlement
@@ -154,12 +188,13 @@ contract SlaSettlement is ISlaSettlement {
         return (accepted.digest(), uint64(GENESIS + accepted.number()));
     }
 
-    function _checkAcceptable(Report calldata report) private view {
+    /// The report's epoch, read once; reverts unless its turn has come.
+    function _checkAcceptable(Report calldata report) private view returns (uint256 epoch) {
         if (report.chainId != block.chainid) revert WrongChain(report.chainId);
         if (report.settlement != address(this)) revert WrongSettlement(report.settlement);
         if (report.paramsHash != PARAMS_HASH) revert WrongParams(report.paramsHash);
 
-        uint256 epoch = report.epoch;
+        epoch = report.epoch;
         uint256 endsAt;
         uint256 validUntil;
         uint256 predecessorUntil;
@@ -211,9 +246,14 @@ contract SlaSettlement is ISlaSettlement {
     }
 
     function _checkMatured(Report calldata report, uint256 window) private view {
+        uint256 opensAt = _acceptedAt(report) + window;
+        if (block.timestamp < opensAt) revert WindowOpen(opensAt);
+    }
+
+    /// When this very report was accepted; reverts when it was not.
+    function _acceptedAt(Report calldata report) private view returns (uint256) {
         Stamp accepted = _accepted[report.epoch];
         if (accepted.number() == 0 || !accepted.matches(report.digest())) revert UnknownReport(report.epoch);
-        uint256 opensAt = GENESIS + accepted.number() + window;
-        if (block.timestamp < opensAt) revert WindowOpen(opensAt);
+        return GENESIS + accepted.number();
     }
 }

@@ -3,13 +3,13 @@ pragma solidity 0.8.37;
 
 import {Report} from "../src/interfaces/ISlaSettlement.sol";
 import {BlsSigner} from "./utils/BlsSigner.sol";
-import {Fixture} from "./utils/Fixture.sol";
 import {MerkleTree} from "./utils/MerkleTree.sol";
+import {Rebuttal} from "./utils/Rebuttal.sol";
 
 /// Gas of whole transactions: isolated, so base cost, calldata and cold accesses count. Kept in snapshots/gas.json; a run that
 /// drifts from it fails.
 /// forge-config: default.isolate = true
-contract GasTest is Fixture {
+contract GasTest is Rebuttal {
     /// Rewards in the claimed tree: proofs of depth 7.
     uint256 internal constant LEAVES = 128;
 
@@ -109,6 +109,30 @@ contract GasTest is Fixture {
         vm.warp(endOf(1) + REWARD_WINDOW);
         claim(r, rewardTree(rewards), rewards[1]);
         snapshot("claim again", 65_000);
+    }
+
+    /// 27 siblings are those of 100 GB, 64 are the most that are taken.
+    function test_rebuttals() public {
+        deployWithCommittee(4);
+        for (uint64 id = 1; id <= 2; ++id) {
+            registerProvider();
+        }
+        bytes32[] memory leaves = new bytes32[](2);
+        leaves[0] = leafOf(1, 0, 3, silenceRoot("first"), 1e18);
+        leaves[1] = leafOf(2, 0, 3, silenceRoot("second"), 1e18);
+        bytes32[] memory tree = MerkleTree.build(leaves);
+        Report memory r = report(0);
+        r.slashRoot = tree[0];
+        vm.warp(endOf(0));
+        submit(r, 0xf);
+        bytes32[] memory proof = MerkleTree.proof(tree, leafOf(1, 0, 3, silenceRoot("first"), 1e18));
+        Answer memory a = answerTo(1, "first", 27);
+        settlement.rebut(r, 1, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
+        snapshot("rebut, 27 siblings", 3_000_000);
+        proof = MerkleTree.proof(tree, leafOf(2, 0, 3, silenceRoot("second"), 1e18));
+        a = answerTo(2, "second", 64);
+        settlement.rebut(r, 2, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
+        snapshot("rebut, 64 siblings", 5_000_000);
     }
 
     function acceptRewards(uint64 epoch, bytes32 parent, uint256 amount) private returns (Report memory r, Reward[] memory rewards) {

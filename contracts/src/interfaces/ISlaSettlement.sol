@@ -50,6 +50,10 @@ interface ISlaSettlement {
     );
     event Claimed(uint8 indexed kind, uint64 indexed id, address recipient, uint256 amount, uint256 cumulative);
     event Slashed(uint64 indexed providerId, uint64 indexed epoch, uint8 reason, bytes32 factsRoot, uint256 amount);
+    /// The whole answer, so that everybody can judge it: chunks and siblings are as in `rebut`.
+    event SlashRebutted(
+        uint64 indexed providerId, uint64 indexed epoch, bytes32 challengeDigest, bytes chunks, bytes[] siblings, bytes signature
+    );
     event Funded(address indexed from, uint256 amount);
 
     error InvalidConfig();
@@ -77,6 +81,17 @@ interface ISlaSettlement {
     error NothingToClaim();
     error InsecureSeed();
     error AlreadySlashed(uint64 providerId, uint64 epoch);
+
+    error RebuttalTooLate(uint256 closedAt);
+    error AlreadyRebutted(uint64 providerId, uint64 epoch);
+    /// Siblings of other than 30 samples.
+    error WrongSampleCount(uint256 given);
+    /// Other than 30 chunks of 1,024 bytes.
+    error WrongChunksLength(uint256 given);
+    /// A sample's siblings are more than 64, or not of 32 bytes each.
+    error WrongSiblingsLength(uint256 sample, uint256 given);
+    /// Not 65 bytes, a high s, a wrong v, another key than the provider's receipt key, or another answer than was signed.
+    error InvalidAnswerSignature();
 
     function config() external view returns (Config memory);
 
@@ -113,7 +128,7 @@ interface ISlaSettlement {
     function claimed(uint8 kind, uint64 id) external view returns (uint256);
 
     /// @notice Executes a slash leaf of an accepted report, once per provider and epoch, from acceptedAt + slashWindow on.
-    /// Burns min(amount, stake * slashCapPpm / 1e6). Anyone may send it.
+    /// Burns min(amount, stake * slashCapPpm / 1e6). Anyone may send it. Refused for reason 3 (silence) once it is rebutted.
     function executeSlash(
         Report calldata report,
         uint64 providerId,
@@ -124,4 +139,30 @@ interface ISlaSettlement {
     ) external;
 
     function slashExecuted(uint64 providerId, uint64 epoch) external view returns (bool);
+
+    /// @notice Takes back a slash for silence (reason 3): the provider answers, in the open, the very challenge that it is said to
+    /// have been silent on. Anyone may send it, before acceptedAt + slashWindow. Slashes for other reasons stay, and so does the
+    /// verdict: the epoch's rewards were lost by lateness.
+    /// @param challengeDigest the challenge that the slash leaf names: its factsRoot is that of this one silence.
+    /// @param amount of the leaf, as `proof` proves it under `report.slashRoot`.
+    /// @param chunks 30 samples of 1,024 bytes, one after the other.
+    /// @param siblings for each sample its chaining values from the chunk up to the root, 32 bytes each, at most 64.
+    /// @param signature by the provider's receipt key, over the answer to this challenge as for every storage answer.
+    /// @dev The contract does not hash BLAKE3, so it does not know whether the chunks belong to the replica. It need not: the answer
+    /// is public and signed. A wrong one is a fact under the provider's own signature, and whoever sees it in SlashRebutted can prove
+    /// it; the oracles slash it as reason 1 (invalid) in a later report. So a false rebuttal trades a slash for a slash.
+    /// Lost data cannot be rebutted with "missing" either: every sample has a chunk.
+    function rebut(
+        Report calldata report,
+        uint64 providerId,
+        bytes32 challengeDigest,
+        uint256 amount,
+        bytes32[] calldata proof,
+        bytes calldata chunks,
+        bytes[] calldata siblings,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Whether the provider's silence in this epoch was rebutted.
+    function rebutted(uint64 providerId, uint64 epoch) external view returns (bool);
 }
