@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use assay_chain::ChainError;
+use assay_chain::transaction::TransactionError;
 use assay_core::claim::ClaimError;
 use assay_core::hash::Hash32;
-use assay_core::ids::ProviderId;
+use assay_core::ids::{Address, ProviderId};
 use assay_core::replica::ReplicaError;
 use assay_core::secp::SecpError;
 use assay_daemon::keystore::KeystoreError;
@@ -101,8 +103,19 @@ pub enum BuilderError {
         last: Box<Status>,
     },
     /// The chain.
-    #[error("chain: {0}")]
-    Chain(String),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The claim set is stored at the provider and not on the chain.
+    #[error("the claim set was not published: {0}; run the command again to publish it")]
+    Publish(#[from] TransactionError),
+    /// The registry asked is not the provider's.
+    #[error("the provider is registered at {registry} on chain {chain_id}; give --rpc and --provider-registry of that chain")]
+    OtherRegistry {
+        /// EIP-155 id of the provider's chain.
+        chain_id: u64,
+        /// Its registry.
+        registry: Address,
+    },
     /// A task of our own died.
     #[error("a task of this process ended unexpectedly")]
     Task,

@@ -9,8 +9,8 @@ use assay_core::ids::{Address, ProviderId};
 use assay_core::report::Report;
 use assay_core::secp::Signature65;
 
-use crate::ClaimKind;
 use crate::convert::to_alloy;
+use crate::{ClaimKind, LateAnswer};
 
 /// `SlaSettlement.submitReport`: `signers` is the bitmap as a big-endian word.
 pub fn submit_report(report: &Report, signers: &[u8; 32], signature: &bls::Signature) -> Vec<u8> {
@@ -44,6 +44,21 @@ pub fn execute_slash(report: &Report, provider: ProviderId, reason: u8, facts_ro
         factsRoot: facts_root.0.into(),
         amount: U256::from(amount),
         proof: words(proof),
+    }
+    .abi_encode()
+}
+
+/// `SlaSettlement.rebut`: anyone may send it. `amount` and `proof` are those of the slash leaf of reason 3, in `report`.
+pub fn rebut(report: &Report, provider: ProviderId, amount: u128, proof: &[Hash32], answer: &LateAnswer) -> Vec<u8> {
+    SlaSettlement::rebutCall {
+        report: report_struct(report),
+        providerId: provider.0,
+        challengeDigest: answer.challenge_digest.0.into(),
+        amount: U256::from(amount),
+        proof: words(proof),
+        chunks: answer.chunks.clone().into(),
+        siblings: answer.siblings.iter().map(|path| path.clone().into()).collect(),
+        signature: answer.signature.0.into(),
     }
     .abi_encode()
 }

@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_provider::transport::TransportError;
 use alloy_provider::{Provider, RootProvider};
-use alloy_rpc_client::RpcClient;
-use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolCall;
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::ChainError;
-use crate::convert;
-use crate::transport::BoundedHttp;
+use crate::{ChainError, Rpc, convert};
 
 /// The `[chain]` table of a config file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,33 +72,26 @@ pub struct BlockRef {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    provider: RootProvider,
+    rpc: Rpc,
     config: ChainConfig,
-    /// Scheme and host, for errors.
-    url: String,
 }
 
 impl Client {
     /// Connects and checks: the endpoint answers, serves the configured chain, and has a contract at each address.
     pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
-        let url = Url::parse(&config.rpc_url).map_err(|error| ChainError::Url(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(ChainError::Url(format!("scheme `{}`", url.scheme())));
+        let rpc = Rpc::connect(&config.rpc_url).await?;
+        rpc.check_chain(config.chain_id)?;
+        rpc.check_code("oracle_registry", &config.oracle_registry).await?;
+        rpc.check_code("provider_registry", &config.provider_registry).await?;
+        if let Some(settlement) = &config.settlement {
+            rpc.check_code("settlement", settlement).await?;
         }
-        let shown = match url.port() {
-            Some(port) => format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or_default()),
-            None => format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
-        };
-        let transport = BoundedHttp::new(url).map_err(|error| ChainError::Url(error.to_string()))?;
-        let provider = RootProvider::new(RpcClient::new(transport, false));
-        let client = Self(Arc::new(Inner { provider, config, url: shown }));
-        client.check_chain_id().await?;
-        client.check_code("oracle_registry", client.config().oracle_registry).await?;
-        client.check_code("provider_registry", client.config().provider_registry).await?;
-        if let Some(settlement) = client.config().settlement {
-            client.check_code("settlement", settlement).await?;
-        }
-        Ok(client)
+        Ok(Self(Arc::new(Inner { rpc, config })))
+    }
+
+    /// The node behind it, for what needs no addresses of contracts.
+    pub fn rpc(&self) -> &Rpc {
+        &self.0.rpc
     }
 
     /// The config that was connected with.
@@ -118,7 +107,7 @@ impl Client {
             .get_block_by_number(tag)
             .await
             .map_err(|error| self.rpc_error("eth_getBlockByNumber", error))?
-            .ok_or_else(|| ChainError::NoBlock { url: self.0.url.clone(), block: tag.to_string() })?;
+            .ok_or_else(|| ChainError::NoBlock { url: self.rpc().url().to_owned(), block: tag.to_string() })?;
         Ok(BlockRef { number: block.header.number, hash: convert::hash(block.header.hash), timestamp_s: block.header.timestamp })
     }
 
@@ -166,28 +155,15 @@ impl Client {
     }
 
     pub(crate) fn provider(&self) -> &RootProvider {
-        &self.0.provider
+        self.rpc().provider()
     }
 
-    pub(crate) fn rpc_error(&self, what: impl ToString, error: alloy_provider::transport::TransportError) -> ChainError {
-        ChainError::rpc(&self.0.url, what, error)
+    pub(crate) fn rpc_error(&self, what: impl ToString, error: TransportError) -> ChainError {
+        self.rpc().error(what, error)
     }
 
     /// One view call, decoded.
     pub(crate) async fn call<C: SolCall>(&self, to: Address, call: C, at: BlockId) -> Result<C::Return, ChainError> {
-        let request = TransactionRequest::default().to(convert::to_alloy(&to)).input(call.abi_encode().into());
-        let answer = self.provider().call(request).block(at).await.map_err(|error| self.rpc_error(C::SIGNATURE, error))?;
-        C::abi_decode_returns(&answer).map_err(|error| ChainError::bad_answer(C::SIGNATURE, error))
-    }
-
-    async fn check_chain_id(&self) -> Result<(), ChainError> {
-        let found = self.provider().get_chain_id().await.map_err(|error| self.rpc_error("eth_chainId", error))?;
-        let expected = self.config().chain_id;
-        if found == expected { Ok(()) } else { Err(ChainError::WrongChain { url: self.0.url.clone(), expected, found }) }
-    }
-
-    async fn check_code(&self, what: &'static str, address: Address) -> Result<(), ChainError> {
-        let code = self.provider().get_code_at(convert::to_alloy(&address)).await.map_err(|error| self.rpc_error("eth_getCode", error))?;
-        if code.is_empty() { Err(ChainError::NoCode { what, address, url: self.0.url.clone() }) } else { Ok(()) }
+        self.rpc().call(&to, call, at).await
     }
 }

@@ -1,5 +1,6 @@
 //! Where alloy's types end.
 
+use alloy_json_rpc::ErrorPayload;
 use alloy_primitives as alloy;
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry, SlaSettlement, TestToken};
@@ -25,8 +26,14 @@ pub(crate) fn amount(what: &str, value: alloy::U256) -> Result<u128, ChainError>
     u128::try_from(value).map_err(|_| ChainError::bad_answer(what, "an amount above 2^128"))
 }
 
+/// Why a node refused: the contract's own error when the bindings know it, else the node's message.
+pub(crate) fn refusal(payload: &ErrorPayload) -> String {
+    let decoded = payload.as_revert_data().and_then(|data| decode_revert(&data));
+    decoded.unwrap_or_else(|| payload.message.to_string())
+}
+
 /// The name and arguments of a contract's error; `None` when no contract of ours has it.
-pub(crate) fn decode_revert(data: &[u8]) -> Option<String> {
+fn decode_revert(data: &[u8]) -> Option<String> {
     if let Ok(revert) = Revert::abi_decode(data) {
         return Some(revert.reason);
     }

@@ -1,8 +1,11 @@
 //! What can go wrong with the chain, and what the operator can do.
 
 use alloy_json_rpc::RpcError;
-use alloy_provider::transport::TransportError;
+use alloy_provider::transport::{TransportError, TransportErrorKind};
 use assay_core::ids::Address;
+
+use crate::convert;
+use crate::transport::TooLarge;
 
 /// The chain's trouble. `url` is the RPC's scheme and host only: the path often holds an access key.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,16 @@ pub enum ChainError {
         what: String,
         /// The node's word.
         reason: String,
+    },
+    /// More bytes than are read.
+    #[error("the answer of the RPC at {url} to {what} is larger than {limit_bytes} bytes; ask for fewer blocks, or use another RPC")]
+    TooLarge {
+        /// Where.
+        url: String,
+        /// The question.
+        what: String,
+        /// How many are read.
+        limit_bytes: usize,
     },
     /// Another chain.
     #[error("the RPC at {url} serves chain {found}, the config says {expected}; correct rpc_url or chain_id")]
@@ -83,7 +96,10 @@ impl ChainError {
     pub(crate) fn rpc(url: &str, what: impl ToString, error: TransportError) -> Self {
         let url = url.to_owned();
         match error {
-            RpcError::ErrorResp(payload) => Self::Refused { url, what: what.to_string(), reason: payload.message.into_owned() },
+            RpcError::ErrorResp(payload) => Self::Refused { url, what: what.to_string(), reason: convert::refusal(&payload) },
+            RpcError::Transport(TransportErrorKind::Custom(cause)) if cause.is::<TooLarge>() => {
+                Self::TooLarge { url, what: what.to_string(), limit_bytes: TooLarge::LIMIT_BYTES }
+            }
             RpcError::Transport(kind) => Self::Unreachable { url, reason: kind.to_string() },
             RpcError::NullResp => Self::bad_answer(what, "null"),
             other => Self::bad_answer(what, other),

@@ -1,4 +1,4 @@
-//! Assay's EVM client: blocks, registry and settlement reading, and the transaction outbox.
+//! Assay's EVM client: blocks, registry and settlement reading, single transactions, and the transaction outbox.
 //!
 //! Core types come out, alloy's stay in. Every request is bounded in time, every answer in size; transport failures are
 //! tried again a few times, answers never are.
@@ -7,15 +7,20 @@ mod client;
 mod convert;
 mod error;
 mod events;
+mod rebuttals;
 mod registry;
+mod rpc;
 mod settlement;
 mod transport;
 
 pub mod calls;
 pub mod outbox;
+pub mod transaction;
 
 pub use client::{BlockRef, BlockTag, ChainConfig, Client};
 pub use error::ChainError;
 pub use events::ReportAccepted;
+pub use rebuttals::{LateAnswer, Rebuttal, Rebuttals};
 pub use registry::{Member, ProviderRecord, RegistryView};
+pub use rpc::Rpc;
 pub use settlement::{Accepted, AcceptedReport, ClaimKind, SettlementConfig};

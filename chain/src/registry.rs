@@ -10,7 +10,7 @@ use assay_core::ids::{Address, OracleId, ProviderId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::convert;
-use crate::{BlockRef, BlockTag, ChainError, Client};
+use crate::{BlockRef, BlockTag, ChainError, Client, Rpc};
 use assay_contracts_bindings::IProviderRegistry::Provider;
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry};
 
@@ -138,8 +138,18 @@ impl Client {
     }
 
     async fn provider_record(&self, id: u64, at: BlockId) -> Result<ProviderRecord, ChainError> {
-        let call = ProviderRegistry::providerCall { providerId: id };
-        let provider = self.call(self.config().provider_registry, call, at).await?;
+        self.rpc().provider_record_at(&self.config().provider_registry, id, at).await
+    }
+}
+
+impl Rpc {
+    /// One provider in the newest block; [`ChainError::Refused`] when the registry does not know it.
+    pub async fn provider_record(&self, registry: &Address, id: ProviderId) -> Result<ProviderRecord, ChainError> {
+        self.provider_record_at(registry, id.0, BlockId::latest()).await
+    }
+
+    async fn provider_record_at(&self, registry: &Address, id: u64, at: BlockId) -> Result<ProviderRecord, ChainError> {
+        let provider = self.call(registry, ProviderRegistry::providerCall { providerId: id }, at).await?;
         Ok(record(id, provider))
     }
 }

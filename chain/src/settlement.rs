@@ -121,6 +121,11 @@ impl Client {
         self.ask(SlaSettlement::slashExecutedCall { providerId: provider.0, epoch }, at).await
     }
 
+    /// Whether the provider's silence in this epoch was rebutted.
+    pub async fn rebutted(&self, provider: ProviderId, epoch: u64, at: impl Into<BlockTag>) -> Result<bool, ChainError> {
+        self.ask(SlaSettlement::rebuttedCall { providerId: provider.0, epoch }, at).await
+    }
+
     pub(crate) fn settlement(&self) -> Result<Address, ChainError> {
         self.config().settlement.ok_or(ChainError::NoSettlement)
     }

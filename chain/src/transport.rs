@@ -9,13 +9,22 @@ use reqwest::{StatusCode, Url};
 use tower_service::Service;
 use tracing::debug;
 
-/// Ample for a committee of 256 or a block of a thousand hashes.
-const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits before the second and third attempt. Every request that the client makes may be repeated: reads, and raw
 /// transactions whose hash is fixed.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// An answer was cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is larger than {} bytes", Self::LIMIT_BYTES)]
+pub(crate) struct TooLarge;
+
+impl TooLarge {
+    /// Ample for a committee of 256 or a block of a thousand hashes. What takes most is one block full of rebuttals: a byte of
+    /// one costs at least 13 gas and comes as two digits, so this holds a block of 100 million gas.
+    pub const LIMIT_BYTES: usize = 16 * 1024 * 1024;
+}
 
 #[derive(Clone)]
 pub(crate) struct BoundedHttp {
@@ -58,9 +67,8 @@ impl BoundedHttp {
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(passing)? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                let text = format!("the answer is larger than {MAX_RESPONSE_BYTES} bytes");
-                return Err(Failure::Lasting(TransportErrorKind::custom_str(&text)));
+            if body.len() + chunk.len() > TooLarge::LIMIT_BYTES {
+                return Err(Failure::Lasting(TransportErrorKind::custom(TooLarge)));
             }
             body.extend_from_slice(&chunk);
         }

@@ -5,15 +5,24 @@ use std::time::Duration;
 
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
+use assay_builder::error::BuilderError;
+use assay_builder::register::Registry;
 use assay_chain::outbox::{Outbox, OutboxConfig, OutboxError, State, Status};
-use assay_chain::{BlockTag, ChainConfig, ChainError, ClaimKind, Client};
+use assay_chain::transaction::{self, Mined, SendConfig, TransactionError};
+use assay_chain::{BlockTag, ChainConfig, ChainError, ClaimKind, Client, LateAnswer, calls};
 use assay_contracts_bindings::{ProviderRegistry, TestToken};
+use assay_core::abi::Words;
+use assay_core::claim::{ClaimDomain, ClaimSet, SignedClaimSet};
 use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, ProviderId};
+use assay_core::merkle::{self, StandardTree};
+use assay_core::report::{self, Report, StoredDigest};
 use assay_core::{bls, secp};
+use assay_proto::provider::v1::ingest_client::IngestClient;
+use assay_proto::provider::v1::provider_client::ProviderClient;
 use assay_tests::anvil::{Anvil, CHAIN_ID};
 use assay_tests::deploy::{DeploySpec, Deployment, OracleSpec, ProviderSpec, deploy};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::net::TcpListener;
@@ -85,12 +94,12 @@ async fn connecting_says_what_is_wrong() {
 async fn an_endless_answer_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rpc_url = format!("http://{}", listener.local_addr().unwrap());
-    let big = Arc::new(" ".repeat(8 * 1024 * 1024));
+    let big = Arc::new(" ".repeat(24 * 1024 * 1024));
     let router = axum::Router::new().fallback(move || async move { big.as_str().to_owned() });
     tokio::spawn(async move { axum::serve(listener, router).await });
     let config = ChainConfig { rpc_url, chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
-    let error = Client::connect(config).await.err().unwrap().to_string();
-    assert!(error.contains("larger than"), "{error}");
+    let error = Client::connect(config).await.err().unwrap();
+    assert!(matches!(error, ChainError::TooLarge { .. }), "{error}");
 }
 
 // ---- reading
@@ -493,4 +502,327 @@ async fn unfinished_rows_of_another_key_are_refused() {
     let other = secp::SecretKey::from_bytes(&keccak([b"other"]).0).unwrap();
     let error = Outbox::open(pool, bench.client.clone(), other, OutboxConfig::default()).await.err().unwrap();
     assert!(matches!(error, OutboxError::OtherSender { sender, .. } if sender == outbox.sender()), "{error}");
+}
+
+// ---- single transactions
+
+/// Asks until a transaction of this sender waits to be mined.
+async fn pending(anvil: &Anvil, sender: &Address) {
+    loop {
+        let count = anvil.rpc("eth_getTransactionCount", json!([sender, "pending"])).await.unwrap();
+        if count != json!("0x0") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_sends_one_transaction_and_waits_for_it() {
+    let bench = Bench::new().await;
+    let (rpc, key, patient) = (bench.client.rpc().clone(), Bench::key(), SendConfig::default());
+    let mined = transaction::send(&rpc, &key, &bench.token, &Bench::mint(5), &patient).await.unwrap();
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+    assert!(mined.gas_used > 21_000 && mined.block_number <= bench.client.latest().await.unwrap().number);
+
+    // What the contract refuses is not sent; what is too dear neither.
+    let nobody = alloy_primitives::Address::from(address(0xbb).0);
+    let transfer = TestToken::transferCall { to: nobody, value: U256::from(1) }.abi_encode();
+    let error = transaction::send(&rpc, &key, &bench.token, &transfer, &patient).await.unwrap_err();
+    assert!(matches!(&error, TransactionError::WouldRevert(reason) if reason.contains("ERC20InsufficientBalance")), "{error}");
+    let thrifty = SendConfig { max_fee_per_gas_wei: 0, ..SendConfig::default() };
+    let error = transaction::send(&rpc, &key, &bench.token, &Bench::mint(5), &thrifty).await.unwrap_err();
+    assert!(matches!(error, TransactionError::TooDear { cap_wei: 0, .. }), "{error}");
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+}
+
+// Defence: a transaction that nobody mined is told by its hash. Told as a failure, the command is run again and pays twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_not_mined_in_time_is_named() {
+    let bench = Bench::new().await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    let hasty = SendConfig { receipt_timeout: Duration::ZERO, ..SendConfig::default() };
+    let error = transaction::send(bench.client.rpc(), &Bench::key(), &bench.token, &Bench::mint(5), &hasty).await.unwrap_err();
+    let TransactionError::NotMined { tx_hash, waited_s: 0 } = error else { panic!("{error}") };
+    bench.anvil.mine(1).await.unwrap();
+    let receipt = bench.anvil.rpc("eth_getTransactionReceipt", json!([tx_hash])).await.unwrap();
+    assert_eq!((receipt["status"].as_str(), bench.minted().await), (Some("0x1"), 5));
+}
+
+// Defence: the receipt's status is read. Removed, a reverted rebuttal or claim set passes for done, and this turns red.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reverts_in_its_block_is_an_error() {
+    let bench = Bench::new().await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    let (rpc, token) = (bench.client.rpc().clone(), bench.token);
+    let sending =
+        tokio::spawn(async move { transaction::send(&rpc, &Bench::key(), &token, &Bench::mint(5), &SendConfig::default()).await });
+    pending(&bench.anvil, &Bench::key().address()).await;
+    // The contract is another one by the time of the block: INVALID.
+    bench.anvil.rpc("anvil_setCode", json!([bench.token, "0xfe"])).await.unwrap();
+    bench.anvil.mine(1).await.unwrap();
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(matches!(error, TransactionError::Reverted { .. }), "{error}");
+}
+
+// ---- claim sets
+
+/// A builder's client of provider 1, which has no need to speak to it.
+fn builders_client(domain: ClaimDomain, receipt_key: Address) -> assay_builder::client::Client {
+    let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+    assay_builder::client::Client {
+        provider: ProviderClient::new(channel.clone()),
+        ingest: IngestClient::new(channel),
+        domain,
+        receipt_key,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_builder_publishes_the_signed_set_of_the_right_provider_once() {
+    let anvil = Anvil::start().await.unwrap();
+    let (receipt_key, sender) = (receipt_key(1), Bench::key());
+    let spec = DeploySpec { providers: vec![ProviderSpec { receipt_key: receipt_key.address(), ..provider(1) }], ..DeploySpec::default() };
+    let chain = deploy(anvil.url(), &spec).await.unwrap().chain;
+    anvil.set_balance(&sender.address().to_string(), 1_000_000_000_000_000_000).await.unwrap();
+    let domain = ClaimDomain { chain_id: CHAIN_ID, provider_registry: chain.provider_registry, provider: ProviderId(1) };
+    let set = SignedClaimSet::sign(&domain, 1, &ClaimSet::new(Vec::new()).unwrap(), &receipt_key).unwrap();
+    let registry = Registry::connect(anvil.url(), &chain.provider_registry, &sender).await.unwrap();
+
+    let error = Registry::connect(anvil.url(), &address(0xbb), &sender).await.err().unwrap();
+    assert!(matches!(error, BuilderError::Chain(ChainError::NoCode { .. })), "{error}");
+    let mut elsewhere = builders_client(ClaimDomain { chain_id: 1, ..domain.clone() }, receipt_key.address());
+    let error = registry.publish(&mut elsewhere, &set).await.unwrap_err();
+    assert!(matches!(error, BuilderError::OtherRegistry { chain_id: 1, .. }), "{error}");
+    let mut impostor = builders_client(domain.clone(), address(7));
+    let error = registry.publish(&mut impostor, &set).await.unwrap_err();
+    assert!(matches!(error, BuilderError::Untrusted(_)), "{error}");
+    let mut client = builders_client(domain.clone(), receipt_key.address());
+    let forged = SignedClaimSet::sign(&domain, 1, &ClaimSet::new(Vec::new()).unwrap(), &sender).unwrap();
+    let error = registry.publish(&mut client, &forged).await.unwrap_err();
+    assert!(error.to_string().contains("InvalidClaimsSignature"), "{error}");
+
+    assert!(registry.publish(&mut client, &set).await.unwrap().is_some());
+    let record = registry.on_chain(&client).await.unwrap();
+    assert_eq!((record.claim_sequence, record.claim_root, record.claim_count), (1, set.root.hash, 0));
+    assert_eq!(registry.publish(&mut client, &set).await.unwrap(), None, "it is there already");
+}
+
+// ---- rebuttals
+
+const AMOUNT: u128 = 1_000;
+const SILENT: u8 = 3;
+
+fn receipt_key(i: u8) -> secp::SecretKey {
+    secp::SecretKey::from_bytes(&[i; 32]).unwrap()
+}
+
+/// Providers that were all silent in epoch 0, in an accepted report.
+struct Silence {
+    anvil: Anvil,
+    client: Client,
+    report: Report,
+    tree: StandardTree,
+    slash_window_s: u64,
+}
+
+impl Silence {
+    async fn new(providers: u8) -> Self {
+        let anvil = Anvil::start().await.unwrap();
+        let spec = DeploySpec {
+            oracles: (1..=4).map(oracle).collect(),
+            providers: (1..=providers).map(|i| ProviderSpec { receipt_key: receipt_key(i).address(), ..provider(1) }).collect(),
+            slash_window_s: 3_600,
+            params_hash: Hash32([9; 32]),
+            ..DeploySpec::default()
+        };
+        let deployment = deploy(anvil.url(), &spec).await.unwrap();
+        let client = Client::connect(deployment.chain.clone()).await.unwrap();
+        let ref_block = client.latest().await.unwrap().number;
+        let tree = StandardTree::new((1..=providers).map(Self::leaf).collect());
+        let report = Report {
+            chain_id: CHAIN_ID,
+            settlement: deployment.settlement,
+            set_epoch: 1,
+            epoch: 0,
+            view: 0,
+            parent_digest: Hash32::ZERO,
+            ref_block,
+            valid_until: deployment.genesis_s + (1 + spec.valid_epochs) * spec.epoch_length_s,
+            drand_round: 1,
+            seed_secure: true,
+            params_hash: spec.params_hash,
+            bit_votes_root: Hash32::ZERO,
+            obs_root: Hash32::ZERO,
+            result_root: Hash32::ZERO,
+            reward_root: Hash32::ZERO,
+            slash_root: tree.root(),
+            reward_total: 0,
+            slash_total: AMOUNT * u128::from(providers),
+            log_heads_root: Hash32::ZERO,
+            data_digest: Hash32::ZERO,
+        };
+        let silence = Self { anvil, client, report, tree, slash_window_s: spec.slash_window_s };
+        silence.anvil.set_balance(&Bench::key().address().to_string(), 1_000_000_000_000_000_000_000).await.unwrap();
+        silence.pass(spec.genesis_delay_s + spec.epoch_length_s).await;
+        let message = report::signing_message(&silence.client.instance().unwrap(), 0, 0, &silence.report.digest());
+        let signatures: Vec<_> = spec.oracles.iter().map(|oracle| oracle.key.sign(bls::Domain::Report, &message)).collect();
+        let mut signers = [0; 32];
+        signers[31] = 0x0f;
+        let call = calls::submit_report(&silence.report, &signers, &bls::Signature::aggregate(&signatures).unwrap());
+        silence.send(call).await.unwrap();
+        let accepted = silence.client.accepted_report(0, BlockTag::Latest).await.unwrap().unwrap();
+        assert_eq!(accepted.digest, StoredDigest::of(&silence.report.digest()));
+        silence
+    }
+
+    fn challenge(i: u8) -> Hash32 {
+        keccak([b"a challenge to", &[i]])
+    }
+
+    /// By `docs/protocol.md`: one silence is the whole tree of facts.
+    fn facts_root(i: u8) -> Hash32 {
+        let silence = Words::tagged("assay.silence.v1").with(&Self::challenge(i)).keccak();
+        merkle::leaf(&Words::new().with(&silence))
+    }
+
+    fn leaf(i: u8) -> Hash32 {
+        let words = Words::new().with(&u64::from(i)).with(&0_u64).with(&SILENT).with(&Self::facts_root(i)).with(&AMOUNT);
+        merkle::leaf(&words)
+    }
+
+    /// Well formed and signed; that the bytes are no replica's is not the contract's business.
+    fn answer(&self, i: u8, key: &secp::SecretKey) -> LateAnswer {
+        let chunks: Vec<u8> = (0..30 * 1024_usize).map(|at| (at % 251) as u8 ^ i).collect();
+        let siblings: Vec<Vec<u8>> = (0..30).map(|sample| vec![sample ^ i; 32 * usize::from(7 + sample % 3)]).collect();
+        let mut words = Words::new().with(&keccak([b""]));
+        for (chunk, path) in chunks.chunks(1024).zip(&siblings) {
+            words.push(&keccak([keccak([chunk]).as_bytes(), path]));
+        }
+        let challenge_digest = Self::challenge(i);
+        let statement = Words::tagged("assay.answer.v1")
+            .with_instance(&self.client.instance().unwrap())
+            .with(&u64::from(i))
+            .with(&challenge_digest)
+            .with(&words.keccak());
+        LateAnswer { challenge_digest, chunks, siblings, signature: key.sign(&statement.keccak()).unwrap() }
+    }
+
+    fn rebut(&self, i: u8, answer: &LateAnswer) -> Vec<u8> {
+        let proof = self.tree.proof(&Self::leaf(i)).unwrap();
+        calls::rebut(&self.report, ProviderId(i.into()), AMOUNT, &proof, answer)
+    }
+
+    fn execute(&self, i: u8) -> Vec<u8> {
+        let proof = self.tree.proof(&Self::leaf(i)).unwrap();
+        calls::execute_slash(&self.report, ProviderId(i.into()), SILENT, &Self::facts_root(i), AMOUNT, &proof)
+    }
+
+    async fn send(&self, call: Vec<u8>) -> Result<Mined, TransactionError> {
+        transaction::send(self.client.rpc(), &Bench::key(), &self.report.settlement, &call, &SendConfig::default()).await
+    }
+
+    /// The contract's refusal of a call.
+    async fn refusal(&self, call: Vec<u8>) -> String {
+        match self.send(call).await.unwrap_err() {
+            TransactionError::WouldRevert(reason) => reason,
+            error => panic!("{error}"),
+        }
+    }
+
+    async fn pass(&self, seconds: u64) {
+        self.anvil.rpc("evm_increaseTime", json!([seconds])).await.unwrap();
+        self.anvil.mine(1).await.unwrap();
+    }
+
+    async fn is_rebutted(&self, i: u8) -> bool {
+        self.client.rebutted(ProviderId(i.into()), 0, BlockTag::Latest).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_is_rebutted_on_the_chain_and_not_slashed() {
+    let silence = Silence::new(2).await;
+    assert!(!silence.is_rebutted(1).await);
+    assert!(silence.refusal(silence.execute(1)).await.contains("WindowOpen"), "slashes wait");
+    let stranger = silence.answer(1, &Bench::key());
+    assert!(silence.refusal(silence.rebut(1, &stranger)).await.contains("InvalidAnswerSignature"));
+
+    // Anybody may send it.
+    let answer = silence.answer(1, &receipt_key(1));
+    let mined = silence.send(silence.rebut(1, &answer)).await.unwrap();
+    println!("rebut, 7 to 9 siblings: {} gas", mined.gas_used);
+    assert!(silence.is_rebutted(1).await && !silence.is_rebutted(2).await);
+    assert!(silence.refusal(silence.rebut(1, &answer)).await.contains("AlreadyRebutted"));
+
+    let latest = silence.client.latest().await.unwrap().number;
+    let read = silence.client.rebuttals(0, latest).await.unwrap();
+    assert_eq!(read.next_block, latest + 1);
+    let [rebuttal] = read.found.as_slice() else { panic!("{} rebuttals", read.found.len()) };
+    assert_eq!((rebuttal.provider, rebuttal.epoch, &rebuttal.answer), (ProviderId(1), 0, &answer));
+    assert_eq!((rebuttal.tx_hash, rebuttal.block_number), (mined.tx_hash, mined.block_number));
+    assert_eq!(silence.client.rebuttals(0, mined.block_number - 1).await.unwrap().found, []);
+
+    silence.pass(silence.slash_window_s).await;
+    assert!(silence.refusal(silence.execute(1)).await.contains("AlreadyRebutted"));
+    let late = silence.answer(2, &receipt_key(2));
+    assert!(silence.refusal(silence.rebut(2, &late)).await.contains("RebuttalTooLate"));
+    silence.send(silence.execute(2)).await.unwrap();
+    for (i, executed) in [(1, false), (2, true)] {
+        assert_eq!(silence.client.slash_executed(ProviderId(i), 0, BlockTag::Latest).await.unwrap(), executed);
+    }
+}
+
+/// Passes requests on, but gives the logs of one block at a time only, as public RPCs do with larger bounds.
+async fn stingy_rpc(target: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let http = reqwest::Client::new();
+    let router = axum::Router::new().fallback(move |axum::Json(request): axum::Json<Value>| {
+        let (http, target) = (http.clone(), target.clone());
+        async move {
+            let filter = &request["params"][0];
+            if request["method"] == "eth_getLogs" && filter["fromBlock"] != filter["toBlock"] {
+                let error = json!({ "code": -32005, "message": "block range too large" });
+                return axum::Json(json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }));
+            }
+            axum::Json(http.post(target).json(&request).send().await.unwrap().json().await.unwrap())
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+// Defence: what is too much for one answer is asked for in parts, and the reading pauses. With the first refusal taken for the
+// answer, many rebuttals at once hide each other from the oracles; without the pause, they fill the memory. Either turns this red.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rebuttals_are_read_in_parts() {
+    const MANY: u8 = 66;
+    let silence = Silence::new(MANY).await;
+    silence.anvil.set_interval_mining(0).await.unwrap();
+    let sender = address(0xaa);
+    silence.anvil.set_balance(&sender.to_string(), 1_000_000_000_000_000_000_000).await.unwrap();
+    for i in 1..=MANY {
+        let data = format!("0x{}", hex::encode(silence.rebut(i, &silence.answer(i, &receipt_key(i)))));
+        let transaction = json!([{ "from": sender, "to": silence.report.settlement, "data": data, "gas": "0x2dc6c0" }]);
+        silence.anvil.rpc("eth_sendTransaction", transaction).await.unwrap();
+        if i == MANY - 2 {
+            silence.anvil.mine(1).await.unwrap();
+        }
+    }
+    silence.anvil.mine(3).await.unwrap();
+    let latest = silence.client.latest().await.unwrap().number;
+    let all: Vec<_> = (1..=u64::from(MANY)).map(ProviderId).collect();
+    let ids = |found: &[assay_chain::Rebuttal]| found.iter().map(|rebuttal| rebuttal.provider).collect::<Vec<_>>();
+
+    let at_once = silence.client.rebuttals(0, latest).await.unwrap();
+    assert_eq!((ids(&at_once.found), at_once.next_block), (all.clone(), latest + 1), "four megabytes in one answer");
+
+    let rpc_url = stingy_rpc(silence.anvil.url().to_owned()).await;
+    let client = Client::connect(ChainConfig { rpc_url, ..silence.client.config().clone() }).await.unwrap();
+    let first = client.rebuttals(0, latest).await.unwrap();
+    assert_eq!((first.found.len(), first.next_block), (64, latest - 2), "it pauses behind the block that had enough");
+    let second = client.rebuttals(first.next_block, latest).await.unwrap();
+    assert_eq!((second.found.len(), second.next_block), (2, latest + 1));
+    assert_eq!([first.found, second.found].concat(), at_once.found);
 }

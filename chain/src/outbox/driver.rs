@@ -1,23 +1,13 @@
 //! The outbox's loop. Every step starts from the table, so that the first step after a crash is a step like any other.
 
 use alloy_eips::BlockId;
-use alloy_json_rpc::{ErrorPayload, RpcError};
-use alloy_primitives::{B256, Bytes};
-use alloy_provider::Provider;
-use alloy_rpc_types_eth::TransactionRequest;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::row::{Queued, Sent, State};
-use super::sign::Draft;
-use super::{Outbox, OutboxError, fees, store};
-use crate::{ChainError, convert};
-
-/// What became of a gas estimate.
-enum Estimate {
-    Gas(u64),
-    Reverts(String),
-}
+use super::{Outbox, OutboxError, store};
+use crate::ChainError;
+use crate::transaction::{self, Draft, TransactionError};
 
 impl Outbox {
     /// Works until the token is cancelled. Trouble with the chain or the database is logged and tried again after the
@@ -106,47 +96,33 @@ impl Outbox {
 
     async fn sign(&self, row: &Queued) -> Result<(), OutboxError> {
         let inner = &*self.0;
-        let gas = match self.estimate(row).await? {
-            Estimate::Gas(gas) => gas,
-            Estimate::Reverts(reason) => {
+        let rpc = inner.client.rpc();
+        let gas_limit = match transaction::gas_limit(rpc, &inner.sender, &row.to, &row.calldata, inner.config.gas_margin_percent).await {
+            Ok(gas_limit) => gas_limit,
+            Err(TransactionError::WouldRevert(reason)) => {
                 warn!(intent = row.intent, reason, "would revert, not sent");
                 return store::revert_queued(&inner.pool, row.id, &reason).await;
             }
+            Err(error) => return Err(error.into()),
         };
-        let margin = u128::from(gas) * u128::from(inner.config.gas_margin_percent) / 100;
-        let gas_limit = gas.saturating_add(u64::try_from(margin).unwrap_or(u64::MAX));
-        let fees = fees::current(&inner.client, inner.config.max_fee_per_gas_wei).await?;
-        let chain_id = inner.client.config().chain_id;
-        let count = self.transaction_count(BlockId::pending()).await?;
-        let draft = Draft { chain_id, row, gas_limit, fees };
-        let signed = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, |nonce| draft.sign(nonce, &inner.key)).await?;
+        let fees = transaction::current_fees(rpc, inner.config.max_fee_per_gas_wei).await?;
+        let chain_id = rpc.chain_id();
+        let count = transaction::count(rpc, &inner.sender, BlockId::pending()).await?;
+        let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
+        let sign = |nonce| Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?);
+        let signed = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, sign).await?;
         if let Some(signed) = signed {
             debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, ?fees, "signed");
         }
         Ok(())
     }
 
-    async fn estimate(&self, row: &Queued) -> Result<Estimate, OutboxError> {
-        let request = TransactionRequest::default()
-            .from(convert::to_alloy(&self.0.sender))
-            .to(convert::to_alloy(&row.to))
-            .input(row.calldata.clone().into());
-        match self.0.client.provider().estimate_gas(request).await {
-            Ok(gas) => Ok(Estimate::Gas(gas)),
-            Err(RpcError::ErrorResp(payload)) if reverts(&payload) => Ok(Estimate::Reverts(revert_reason(&payload))),
-            Err(error) => Err(self.0.client.rpc_error("eth_estimateGas", error).into()),
-        }
-    }
-
     /// Whether a node has the transaction now, or had it before.
     async fn send(&self, row: &Sent) -> Result<bool, OutboxError> {
-        let sent: Result<B256, _> =
-            self.0.client.provider().client().request("eth_sendRawTransaction", (Bytes::from(row.raw_tx.clone()),)).await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(RpcError::ErrorResp(payload)) if already_there(&payload.message) => Ok(true),
+        match transaction::submit(self.0.client.rpc(), &row.raw_tx).await {
+            Ok(()) => Ok(true),
+            Err(ChainError::Refused { reason, .. }) if already_there(&reason) => Ok(true),
             Err(error) => {
-                let error = self.0.client.rpc_error("eth_sendRawTransaction", error);
                 warn!(intent = row.intent, nonce = row.nonce, %error, "not sent yet");
                 store::note_error(&self.0.pool, row.id, &error.to_string()).await?;
                 match error {
@@ -161,12 +137,7 @@ impl Outbox {
     /// Returns whether the row changed.
     async fn poll(&self, row: &Sent, finalized: u64) -> Result<bool, OutboxError> {
         let inner = &*self.0;
-        let provider = inner.client.provider();
-        let receipt = provider
-            .get_transaction_receipt(row.tx_hash.0.into())
-            .await
-            .map_err(|error| inner.client.rpc_error("eth_getTransactionReceipt", error))?;
-        let Some((receipt, block)) = receipt.and_then(|receipt| receipt.block_number.map(|block| (receipt, block))) else {
+        let Some((receipt, block)) = transaction::receipt(inner.client.rpc(), &row.tx_hash).await? else {
             return self.poll_missing(row).await;
         };
         let failure = (!receipt.status()).then(|| format!("reverted in block {block}"));
@@ -187,39 +158,21 @@ impl Outbox {
             self.send(row).await?;
             return Ok(changed);
         }
-        if self.transaction_count(BlockId::finalized()).await? > row.nonce {
+        let rpc = inner.client.rpc();
+        if transaction::count(rpc, &inner.sender, BlockId::finalized()).await? > row.nonce {
             // It may have become final between the two questions: ask once more before giving the nonce up.
-            let receipt = inner
-                .client
-                .provider()
-                .get_transaction_receipt(row.tx_hash.0.into())
-                .await
-                .map_err(|error| inner.client.rpc_error("eth_getTransactionReceipt", error))?;
-            if receipt.is_some() {
+            if transaction::receipt(rpc, &row.tx_hash).await?.is_some() {
                 return Ok(false);
             }
             warn!(intent = row.intent, nonce = row.nonce, "another transaction took its nonce, signing it anew");
             self.wake();
             return store::requeue_displaced(&inner.pool, row.id).await;
         }
-        let known = inner
-            .client
-            .provider()
-            .get_transaction_by_hash(row.tx_hash.0.into())
-            .await
-            .map_err(|error| inner.client.rpc_error("eth_getTransactionByHash", error))?;
-        if known.is_none() && row.state == State::Broadcast {
+        if row.state == State::Broadcast && !transaction::is_known(rpc, &row.tx_hash).await? {
             debug!(intent = row.intent, nonce = row.nonce, "no node knows it, sending it again");
             self.send(row).await?;
         }
         Ok(false)
-    }
-
-    async fn transaction_count(&self, at: BlockId) -> Result<u64, OutboxError> {
-        let sender = convert::to_alloy(&self.0.sender);
-        let client = &self.0.client;
-        let count = client.provider().get_transaction_count(sender).block_id(at).await;
-        Ok(count.map_err(|error| client.rpc_error("eth_getTransactionCount", error))?)
     }
 }
 
@@ -228,16 +181,6 @@ impl Outbox {
 fn already_there(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["already known", "already imported", "alreadyknown", "known transaction", "nonce too low"].iter().any(|known| message.contains(known))
-}
-
-fn reverts(payload: &ErrorPayload) -> bool {
-    payload.code == 3 || payload.message.to_ascii_lowercase().contains("revert")
-}
-
-/// The contract's own error when the bindings know it, else the node's message.
-fn revert_reason(payload: &ErrorPayload) -> String {
-    let decoded = payload.as_revert_data().and_then(|data| crate::convert::decode_revert(&data));
-    decoded.unwrap_or_else(|| payload.message.to_string())
 }
 
 fn describe(error: &OutboxError) -> String {

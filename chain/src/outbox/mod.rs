@@ -4,13 +4,10 @@
 //! before anything is sent, so that a crash at any instant leaves either no trace or exactly the bytes to send again.
 //! A row is done only when its block is final; a reorg before that sends it back.
 //!
-//! One sender, one process: two processes with one key would take the same nonces. Fees are never raised yet; all of
-//! them come from [`fees`].
+//! One sender, one process: two processes with one key would take the same nonces. Fees are never raised yet.
 
 mod driver;
-mod fees;
 mod row;
-mod sign;
 mod store;
 
 use std::sync::Arc;
@@ -22,6 +19,7 @@ use assay_core::secp;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{Notify, watch};
 
+use crate::transaction::TransactionError;
 use crate::{ChainError, Client};
 
 pub use row::State;
@@ -85,17 +83,9 @@ pub enum OutboxError {
         /// What is wrong.
         reason: String,
     },
-    /// The key cannot sign.
-    #[error("the transmitter's key cannot sign")]
-    Sign(#[from] secp::SecpError),
-    /// Gas is dearer than the cap.
-    #[error("gas costs {needed_wei} wei a unit, the cap is {cap_wei}; raise max_fee_per_gas_wei or wait")]
-    TooDear {
-        /// What is needed now.
-        needed_wei: u128,
-        /// The config's cap.
-        cap_wei: u128,
-    },
+    /// The transaction cannot be made.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
 }
 
 /// Where an intent stands.

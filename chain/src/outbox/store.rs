@@ -6,8 +6,8 @@ use assay_core::ids::Address;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::row::{self, Queued, Sent, State};
-use super::sign::SignedTx;
 use super::{OutboxError, Status};
+use crate::transaction::SignedTx;
 
 const TABLE: &str = include_str!("../../../migrations/sqlite/0002_outbox.sql");
 

@@ -1,42 +1,42 @@
-//! From an intent to signed bytes.
+//! From a call to signed bytes.
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Signature, TxKind, U256};
 use assay_core::hash::{Hash32, keccak};
-use assay_core::secp::SecretKey;
+use assay_core::ids::Address;
+use assay_core::secp::{SecpError, SecretKey};
 
-use super::OutboxError;
 use super::fees::Fees;
-use super::row::Queued;
 use crate::convert;
 
-pub(super) struct SignedTx {
+pub(crate) struct SignedTx {
     pub raw: Vec<u8>,
     pub hash: Hash32,
 }
 
 /// Everything but the nonce.
-pub(super) struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     pub chain_id: u64,
-    pub row: &'a Queued,
+    pub to: &'a Address,
+    pub calldata: &'a [u8],
     pub gas_limit: u64,
     pub fees: Fees,
 }
 
 impl Draft<'_> {
     /// Deterministic: the same draft, nonce and key give the same bytes.
-    pub fn sign(&self, nonce: u64, key: &SecretKey) -> Result<SignedTx, OutboxError> {
+    pub fn sign(&self, nonce: u64, key: &SecretKey) -> Result<SignedTx, SecpError> {
         let tx = TxEip1559 {
             chain_id: self.chain_id,
             nonce,
             gas_limit: self.gas_limit,
             max_fee_per_gas: self.fees.max_fee_wei,
             max_priority_fee_per_gas: self.fees.priority_fee_wei,
-            to: TxKind::Call(convert::to_alloy(&self.row.to)),
+            to: TxKind::Call(convert::to_alloy(self.to)),
             value: U256::ZERO,
             access_list: Default::default(),
-            input: self.row.calldata.clone().into(),
+            input: self.calldata.to_vec().into(),
         };
         let signature = key.sign(&convert::hash(tx.signature_hash()))?.0;
         let (rs, v) = signature.split_at(64);

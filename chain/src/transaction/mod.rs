@@ -1,0 +1,114 @@
+//! One transaction: estimated, priced, signed, sent, and waited for.
+//!
+//! [`send`] is for commands that a person runs. What a node owes the chain goes through [`crate::outbox`], which survives a
+//! crash and a reorg; both sign and price alike.
+
+mod fees;
+mod send;
+mod sign;
+
+use alloy_eips::BlockId;
+use alloy_json_rpc::{ErrorPayload, RpcError};
+use alloy_primitives::Bytes;
+use alloy_provider::Provider;
+use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
+use assay_core::hash::Hash32;
+use assay_core::ids::Address;
+use assay_core::secp;
+
+use crate::{ChainError, Rpc, convert};
+
+pub(crate) use fees::current as current_fees;
+pub use send::{Mined, SendConfig, send};
+pub(crate) use sign::{Draft, SignedTx};
+
+/// Why a call did not become a mined transaction.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// The chain failed before anything was sent.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The key cannot sign.
+    #[error("the sender's key cannot sign")]
+    Key(#[from] secp::SecpError),
+    /// Gas is dearer than the cap.
+    #[error("gas costs {needed_wei} wei a unit, the cap is {cap_wei}; raise max_fee_per_gas_wei or wait")]
+    TooDear {
+        /// What is needed now.
+        needed_wei: u128,
+        /// The config's cap.
+        cap_wei: u128,
+    },
+    /// The estimate reverted, so nothing was sent and nothing was paid. Holds the contract's own error.
+    #[error("the contract refuses the call: {0}; nothing was sent")]
+    WouldRevert(String),
+    /// It was mined and reverted: the chain changed between the estimate and its block.
+    #[error("transaction {tx_hash} reverted in block {block_number}; look at what changed on the chain, then try again")]
+    Reverted {
+        /// Its hash.
+        tx_hash: Hash32,
+        /// Its block.
+        block_number: u64,
+    },
+    /// It was sent and may still be mined.
+    #[error("transaction {tx_hash} was sent and has no receipt after {waited_s} s; look for it before you send again")]
+    NotMined {
+        /// Its hash.
+        tx_hash: Hash32,
+        /// How long was waited, seconds.
+        waited_s: u64,
+    },
+}
+
+/// The gas that a call takes now, with `margin_percent` added; [`TransactionError::WouldRevert`] when it would revert.
+pub(crate) async fn gas_limit(
+    rpc: &Rpc,
+    sender: &Address,
+    to: &Address,
+    calldata: &[u8],
+    margin_percent: u64,
+) -> Result<u64, TransactionError> {
+    let request = TransactionRequest::default()
+        .from(convert::to_alloy(sender))
+        .to(convert::to_alloy(to))
+        .input(Bytes::copy_from_slice(calldata).into());
+    let gas = match rpc.provider().estimate_gas(request).await {
+        Ok(gas) => gas,
+        Err(RpcError::ErrorResp(payload)) if reverts(&payload) => {
+            return Err(TransactionError::WouldRevert(convert::refusal(&payload)));
+        }
+        Err(error) => return Err(rpc.error("eth_estimateGas", error).into()),
+    };
+    let margin = u128::from(gas) * u128::from(margin_percent) / 100;
+    Ok(gas.saturating_add(u64::try_from(margin).unwrap_or(u64::MAX)))
+}
+
+/// How many transactions of a sender the chain counts as of a block.
+pub(crate) async fn count(rpc: &Rpc, sender: &Address, at: BlockId) -> Result<u64, ChainError> {
+    let count = rpc.provider().get_transaction_count(convert::to_alloy(sender)).block_id(at).await;
+    count.map_err(|error| rpc.error("eth_getTransactionCount", error))
+}
+
+/// Hands a signed transaction over.
+pub(crate) async fn submit(rpc: &Rpc, raw: &[u8]) -> Result<(), ChainError> {
+    let sent: Result<alloy_primitives::B256, _> =
+        rpc.provider().client().request("eth_sendRawTransaction", (Bytes::copy_from_slice(raw),)).await;
+    sent.map(drop).map_err(|error| rpc.error("eth_sendRawTransaction", error))
+}
+
+/// Whether the node knows a transaction, mined or not.
+pub(crate) async fn is_known(rpc: &Rpc, tx_hash: &Hash32) -> Result<bool, ChainError> {
+    let known = rpc.provider().get_transaction_by_hash(tx_hash.0.into()).await;
+    Ok(known.map_err(|error| rpc.error("eth_getTransactionByHash", error))?.is_some())
+}
+
+/// A transaction's receipt and its block; `None` while it is in no block.
+pub(crate) async fn receipt(rpc: &Rpc, tx_hash: &Hash32) -> Result<Option<(TransactionReceipt, u64)>, ChainError> {
+    let receipt = rpc.provider().get_transaction_receipt(tx_hash.0.into()).await;
+    let receipt = receipt.map_err(|error| rpc.error("eth_getTransactionReceipt", error))?;
+    Ok(receipt.and_then(|receipt| receipt.block_number.map(|block| (receipt, block))))
+}
+
+fn reverts(payload: &ErrorPayload) -> bool {
+    payload.code == 3 || payload.message.to_ascii_lowercase().contains("revert")
+}
