@@ -105,10 +105,10 @@ fn parse(log: &Log) -> Result<Rebuttal, String> {
         return Err("it is in no block".to_owned());
     };
     let event = SlaSettlement::SlashRebutted::decode_log(&log.inner).map_err(|error| error.to_string())?.data;
-    if event.siblings.len() != STORAGE_SAMPLES {
+    if event.siblings.len() as u64 != u64::from(STORAGE_SAMPLES) {
         return Err(format!("{} samples", event.siblings.len()));
     }
-    if event.chunks.len() as u64 != STORAGE_SAMPLES as u64 * CHUNK_BYTES {
+    if event.chunks.len() as u64 != u64::from(STORAGE_SAMPLES) * CHUNK_BYTES {
         return Err(format!("chunks of {} bytes", event.chunks.len()));
     }
     if let Some(path) = event.siblings.iter().find(|path| path.len() > MAX_SIBLINGS_BYTES || path.len() % 32 != 0) {

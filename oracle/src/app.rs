@@ -22,7 +22,7 @@ use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
 use crate::frame::{Frame, Frames};
-use crate::measure::{self, MeasureError, Measurer};
+use crate::measure::{self, MeasureError, Measurer, Rebuttals};
 use crate::peers::{self, Outgoing};
 use crate::settle::Settler;
 use crate::signer::{Protection, ProtectionError, Signer};
@@ -167,6 +167,7 @@ impl Node {
             watchdog.pulse(stop).await;
             Ok(())
         });
+        let rebuttals = self.client.clone();
         let settler = Settler {
             client: self.client,
             outbox: self.outbox,
@@ -189,6 +190,7 @@ impl Node {
             store,
             links: config.providers.clone(),
             watchdog: self.watchdog,
+            rebuttals: Rebuttals::of(rebuttals),
         });
         let (frames, stop) = (self.frames, cancel.clone());
         parts.spawn(async move {

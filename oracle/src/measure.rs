@@ -2,6 +2,7 @@
 
 mod compile;
 mod open;
+mod rebuttals;
 mod subject;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::seeds::SeedFollower;
 use crate::signer::{Signer, SignerError};
 use crate::store::{EvidenceBundle, Store, StoreError};
 
+pub use rebuttals::Rebuttals;
 use subject::Subject;
 
 /// Share of the commit window that is left for storing the last transcripts, signing and sending.
@@ -53,6 +55,8 @@ pub struct Measurer {
     pub links: LinkConfig,
     /// Our own stalls.
     pub watchdog: Watchdog,
+    /// What providers answered on the chain.
+    pub rebuttals: Rebuttals,
 }
 
 /// Why an epoch could not be measured.
@@ -110,6 +114,7 @@ impl Measurer {
         let ledger = self.newest_ledger().await?;
         // Dropped on every way out of here, which ends them.
         let mut set_ups = JoinSet::new();
+        set_ups.spawn(self.clone().read_rebuttals(ledger.clone(), setting.ref_block));
         let mut subjects: Vec<_> =
             setting.providers.iter().map(|terms| subject::begin(&self, &frame, *terms, &ledger, &mut set_ups)).collect();
         let mut follower = SeedFollower {

@@ -47,7 +47,8 @@ impl ProviderService {
         }
     }
 
-    async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
+    /// What the `Challenge` call replies.
+    pub(crate) async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
         let challenge = Challenge::try_from(request)?;
         self.expect_ours(&challenge.instance, challenge.provider)?;
         let answer = match challenge.kind {

@@ -36,7 +36,8 @@ impl Measurer {
             let Some(schedule) = PairSchedule::new(setting, &panel, terms, me, &seeds, &vrfs) else { continue };
             let watched = subject.watched();
             let transcripts = self.transcripts(epoch, terms.provider, &schedule, watched).await?;
-            let own_facts = proven(subject, epoch, &transcripts, setting.params.facts_per_provider);
+            let rebuttal = self.rebuttal(subject, setting.kinds, setting.ref_block).await?;
+            let own_facts = proven(subject, epoch, rebuttal.as_slice(), &transcripts, setting.params.facts_per_provider);
             let observation = summarise(setting, terms, me, &schedule, &transcripts, watched, &own_facts);
             struck.extend(transcripts.iter().map(|t| &t.challenge).find(|challenge| challenge.digest() == observation.struck).cloned());
             observations.push(SaltedObservation { observation, salt: random_salt()? });
@@ -77,12 +78,13 @@ impl Measurer {
     }
 }
 
-/// What the transcripts prove, each under the claims that its challenge names: first of the challenge that was watched, then of our own.
-fn proven(subject: &Subject, epoch: u64, transcripts: &[Transcript], limit: u32) -> Vec<Fact> {
+/// What the transcripts prove, each under the claims that its challenge names: first what was rebutted on the chain, then the challenge
+/// that was watched, then our own.
+fn proven(subject: &Subject, epoch: u64, rebuttal: &[Transcript], transcripts: &[Transcript], limit: u32) -> Vec<Fact> {
     // They are in order of their challenges' epochs.
     let (watched, own) = transcripts.split_at(transcripts.partition_point(|transcript| transcript.challenge.epoch < epoch));
     let mut facts = Vec::new();
-    for transcripts in [watched, own] {
+    for transcripts in [rebuttal, watched, own] {
         let claims = transcripts.first().and_then(|transcript| subject.claims_of(&transcript.challenge));
         facts.extend(claims.iter().flat_map(|claims| facts_of(transcripts, claims, limit)));
     }

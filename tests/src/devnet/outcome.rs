@@ -362,7 +362,7 @@ fn worst(verdict: &Verdict) -> Option<Dimension> {
 }
 
 fn availability_ppm(verdicts: &[&Verdict]) -> u64 {
-    let of = verdicts.iter().flat_map(|verdict| &verdict.dimensions).filter(|d| d.dimension == Dimension::Availability);
+    let of = verdicts.iter().flat_map(|verdict| &verdict.dimensions).filter(|d| d.dimension == Dimension::AVAILABILITY);
     let (bad, counted) = of.fold((0, 0), |(bad, counted), d| (bad + d.median_bad, counted + d.median_counted));
     (counted - bad) * 1_000_000 / counted.max(1)
 }
@@ -409,7 +409,7 @@ impl Summary {
                 }
                 Fault::Lossy => {
                     expect(provider.outcomes.iter().all(|grade| *grade == Grade::Fail), format!("{name}: fails every epoch"));
-                    let on_storage = provider.worst.iter().all(|(_, dimension)| *dimension == Some(Dimension::Storage));
+                    let on_storage = provider.worst.iter().all(|(_, dimension)| *dimension == Some(Dimension::STORAGE));
                     expect(on_storage, format!("{name}: fails on storage {:?}", provider.worst));
                     expect(
                         provider.slashed >= PROVIDER_STAKE / 20,
@@ -420,7 +420,7 @@ impl Summary {
                 }
                 Fault::Slow => {
                     expect(provider.outcomes.iter().all(|grade| *grade == Grade::Fail), format!("{name}: fails every epoch"));
-                    let on_latency = provider.worst.iter().all(|(_, d)| matches!(d, Some(Dimension::LatencyP50 | Dimension::LatencyP95)));
+                    let on_latency = provider.worst.iter().all(|(_, d)| matches!(d, Some(Dimension::LATENCY_P50 | Dimension::LATENCY_P95)));
                     expect(on_latency, format!("{name}: fails on latency {:?}", provider.worst));
                     expect(provider.slashed == 0, format!("{name}: is not slashed"));
                     let added = provider.p50_latency_us.saturating_sub(baseline_us);

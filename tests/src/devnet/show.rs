@@ -13,9 +13,10 @@ fn tokens(amount: u128) -> String {
 
 fn grade(worst: &(Grade, Option<Dimension>)) -> String {
     let dimension = match worst.1 {
-        Some(Dimension::Availability) => "availability",
-        Some(Dimension::LatencyP50 | Dimension::LatencyP95 | Dimension::LatencyP99) => "latency",
-        Some(Dimension::Storage) => "storage",
+        Some(Dimension::AVAILABILITY) => "availability",
+        Some(Dimension::LATENCY_P50 | Dimension::LATENCY_P95 | Dimension::LATENCY_P99) => "latency",
+        Some(Dimension::STORAGE) => "storage",
+        Some(_) => "bandwidth",
         None => return "pass".into(),
     };
     let word = match worst.0 {
