@@ -20,6 +20,17 @@ CREATE TABLE evidence (
 );
 CREATE INDEX evidence_by_epoch ON evidence (epoch, provider, slot);
 
+-- Providers' claim sets by their root: an unanswered challenge is asked and judged under the claims of its own epoch. `epoch` is the last
+-- one in which the set was of use.
+CREATE TABLE claim_sets (
+    root   BLOB    NOT NULL CHECK (length(root) = 32),
+    blocks INTEGER NOT NULL CHECK (blocks >= 0),
+    epoch  INTEGER NOT NULL CHECK (epoch >= 0),
+    claims BLOB    NOT NULL,
+    PRIMARY KEY (root, blocks)
+);
+CREATE INDEX claim_sets_by_epoch ON claim_sets (epoch);
+
 -- The report of an epoch as this node computed and the committee certified it.
 CREATE TABLE outcomes (
     epoch       INTEGER NOT NULL PRIMARY KEY CHECK (epoch >= 0),

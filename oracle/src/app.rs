@@ -22,7 +22,7 @@ use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
 use crate::frame::{Frame, Frames};
-use crate::measure::{self, Bend, MeasureError, Measurer};
+use crate::measure::{self, Bend, MeasureError, Measurer, Rebuttals};
 use crate::peers::{self, Outgoing};
 use crate::settle::Settler;
 use crate::signer::{Protection, ProtectionError, Signer};
@@ -179,6 +179,7 @@ impl Node {
             watchdog.pulse(stop).await;
             Ok(())
         });
+        let rebuttals = self.client.clone();
         let settler = Settler {
             client: self.client,
             outbox: self.outbox,
@@ -202,6 +203,7 @@ impl Node {
             links: config.providers.clone(),
             watchdog: self.watchdog,
             bend: hooks.observe,
+            rebuttals: Rebuttals::of(rebuttals),
         });
         let (frames, stop) = (self.frames, cancel.clone());
         parts.spawn(async move {

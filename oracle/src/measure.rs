@@ -1,30 +1,30 @@
 //! One epoch's measuring: seeds, panels, probes, evidence, and at its end the observations that are committed to.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::sync::{Arc, OnceLock};
+mod compile;
+mod open;
+mod rebuttals;
+mod subject;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use assay_chain::ProviderRecord;
-use assay_challenger::convert::{decode_bundle, encode_bundle};
-use assay_challenger::link::{Line, LinkConfig, LinkError};
+use assay_challenger::convert::encode_bundle;
+use assay_challenger::link::LinkConfig;
 use assay_challenger::measure::{Assignment, Target, run_slot};
 use assay_challenger::seal::seal;
 use assay_challenger::watchdog::Watchdog;
-use assay_core::bls::Signature;
-use assay_core::challenge::window::windows;
-use assay_core::claim::ClaimSet;
+use assay_core::challenge::window::{Window, windows};
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
-use assay_core::observation::{Commit, Fact, Observation, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
+use assay_core::observation::{Commit, Fact, Observation, RevealError, Seeds, VerifiedReveal};
 use assay_core::params::Params;
-use assay_core::report::ProviderTerms;
-use assay_core::transcript::{Outcome, Pair, PairSchedule, SlotSchedule, Transcript, facts_of, summarise};
+use assay_core::report::Ledger;
+use assay_core::transcript::{Pair, PairSchedule, SlotSchedule, Transcript};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::beacon::BeaconClient;
 use crate::clock::{now_ms, until_unix_ms};
@@ -32,6 +32,9 @@ use crate::frame::Frame;
 use crate::seeds::SeedFollower;
 use crate::signer::{Signer, SignerError};
 use crate::store::{EvidenceBundle, Store, StoreError};
+
+pub use rebuttals::Rebuttals;
+use subject::Subject;
 
 /// Share of the commit window that is left for storing the last transcripts, signing and sending.
 const COMMIT_RESERVE_MS: u64 = 600;
@@ -57,6 +60,8 @@ pub struct Measurer {
     pub watchdog: Watchdog,
     /// None in every node that is honest.
     pub bend: Option<Bend>,
+    /// What providers answered on the chain.
+    pub rebuttals: Rebuttals,
 }
 
 /// Why an epoch could not be measured.
@@ -85,19 +90,18 @@ pub enum MeasureError {
     Stopped,
 }
 
-/// One provider this oracle measures in this epoch, with as much of it as its set-up has reached.
-struct Subject {
-    terms: ProviderTerms,
-    line: Line,
-    claims: OnceLock<Arc<ClaimSet>>,
-}
-
 /// One slot of one provider.
 struct Place {
     epoch: u64,
     slot: u32,
     start_ms: u64,
     schedule: Arc<SlotSchedule>,
+    /// The panel's bandwidth windows on the provider.
+    windows: Vec<Window>,
+    /// When the challenge that the whole panel watches is asked, in microseconds from the slot's start.
+    watch_at_us: Option<u64>,
+    /// In the first slot that we measure, all slots up to it: what an earlier run of this process left open is taken up.
+    earlier: Option<PairSchedule>,
 }
 
 async fn ended(tasks: &mut JoinSet<()>) {
@@ -112,9 +116,12 @@ impl Measurer {
     pub async fn run(self: Arc<Self>, frame: Arc<Frame>, cancel: CancellationToken) -> Result<(VerifiedReveal, Commit), MeasureError> {
         let setting = &frame.setting;
         let measured_from = Instant::now() + set_up_time(&setting.params);
+        let ledger = self.newest_ledger().await?;
         // Dropped on every way out of here, which ends them.
         let mut set_ups = JoinSet::new();
-        let mut subjects: Vec<_> = setting.providers.iter().map(|terms| self.clone().begin(&frame, *terms, &mut set_ups)).collect();
+        set_ups.spawn(self.clone().read_rebuttals(ledger.clone(), setting.ref_block));
+        let mut subjects: Vec<_> =
+            setting.providers.iter().map(|terms| subject::begin(&self, &frame, *terms, &ledger, &mut set_ups)).collect();
         let mut follower = SeedFollower {
             beacon: &self.beacon,
             late_ms: setting.params.beacon_late_ms,
@@ -136,6 +143,7 @@ impl Measurer {
         let mut seeds = Seeds { epoch: epoch_seed.value, slots: Vec::new(), secure: epoch_seed.secure };
         let mut vrfs = Vec::new();
         let (mut slots, probing) = (JoinSet::new(), cancel.child_token());
+        let mut is_first = true;
         for slot in 0..setting.params.slots {
             let start_ms = setting.start_ms().saturating_add(u64::from(slot).saturating_mul(setting.params.slot_ms));
             let seed = cancel.run_until_cancelled(follower.seed(start_ms)).await.ok_or_else(stopped)?;
@@ -153,10 +161,20 @@ impl Measurer {
                 let windows = windows(&epoch_seed.value, &seed.value, slot, subject.terms.provider, &panel, &setting.params);
                 let pair = Pair::new(setting, &subject.terms, me);
                 let schedule = SlotSchedule::new(pair, slot, &vrf, &windows, class, &setting.params, setting.kinds);
-                let place = Place { epoch: setting.epoch, slot, start_ms, schedule: Arc::new(schedule) };
+                let earlier = || PairSchedule::new(setting, &panel, &subject.terms, me, &seeds, &vrfs);
+                let place = Place {
+                    epoch: setting.epoch,
+                    slot,
+                    start_ms,
+                    schedule: Arc::new(schedule),
+                    windows,
+                    watch_at_us: open::watch_at_us(&vrf, subject.terms.provider, slot, &setting.params),
+                    earlier: is_first.then(earlier).flatten(),
+                };
                 let (this, frame, subject, probing) = (self.clone(), frame.clone(), subject.clone(), probing.clone());
                 slots.spawn(async move { this.slot(&frame, &subject, place, probing).await });
             }
+            is_first = false;
         }
         let commit_by = setting.end_ms().saturating_add(setting.params.deadlines.commit_ms).saturating_sub(COMMIT_RESERVE_MS);
         // Whether all have ended makes no difference: what is stored by then is what counts.
@@ -169,33 +187,10 @@ impl Measurer {
         self.compile(&frame, seeds, vrfs, subjects.iter().map(|(subject, _)| subject.as_ref())).await
     }
 
-    /// Starts a provider's set-up.
-    fn begin(self: Arc<Self>, frame: &Arc<Frame>, terms: ProviderTerms, set_ups: &mut JoinSet<()>) -> (Arc<Subject>, AbortHandle) {
-        let subject = Arc::new(Subject { terms, line: Line::default(), claims: OnceLock::new() });
-        let (frame, shared) = (frame.clone(), subject.clone());
-        let set_up = set_ups.spawn(async move {
-            let Some(record) = frame.records.get(&terms.provider) else { return };
-            let pause = Duration::from_millis(frame.setting.params.slot_ms);
-            // What went wrong is not logged: an outage is a measurement, and secret until the reveals.
-            while self.set_up(&shared, record, set_up_time(&frame.setting.params)).await.is_err() {
-                sleep(pause).await;
-            }
-            if let Some(claims) = shared.claims.get()
-                && let Err(error) = self.store.put_claims(claims).await
-            {
-                warn!(%error, "a claim set could not be stored: auditors will miss it");
-            }
-        });
-        (subject, set_up)
-    }
-
-    async fn set_up(&self, subject: &Subject, record: &ProviderRecord, warm_up: Duration) -> Result<(), LinkError> {
-        let link = subject.line.open(&record.endpoint, &self.links).await?;
-        // A provider that draws this out only delays its own claims.
-        let _ = timeout(warm_up, link.warm_up()).await;
-        let claims = link.claims(record.claim_sequence, subject.terms.keys.claims, record.claim_count).await?;
-        subject.claims.get_or_init(|| Arc::new(claims));
-        Ok(())
+    /// Where everybody stands after the newest certified report that we hold: in it are the challenges that the panels watch.
+    async fn newest_ledger(&self) -> Result<Ledger, StoreError> {
+        let Some(newest) = self.store.certified_epochs(1).await?.first().copied() else { return Ok(Ledger::default()) };
+        Ok(self.store.outcome(newest).await?.map(|certified| certified.outcome.ledger).unwrap_or_default())
     }
 
     async fn slot(&self, frame: &Frame, subject: &Subject, place: Place, cancel: CancellationToken) {
@@ -219,9 +214,9 @@ impl Measurer {
             schedule: place.schedule.clone(),
         };
         let (sink, source) = mpsc::channel(ARRIVALS);
+        let again = cancel.run_until_cancelled(self.ask_open(&assignment, &place, subject, sink.clone()));
         let probes = run_slot(assignment.clone(), &subject.line, &self.watchdog, sink, cancel.clone());
-        let every = flush_time(&setting.params);
-        let (report, ()) = tokio::join!(probes, self.keep_arriving(&place, terms.provider, source, every));
+        let (report, _, ()) = tokio::join!(probes, again, self.keep_arriving(&place, subject, source, &setting.params));
         // The seal is worth having and not worth waiting for: the answers' own evidence is stored already.
         let Some(link) = subject.line.link().filter(|_| !report.cancelled) else { return };
         if let Some(Ok(seal)) = cancel.run_until_cancelled(seal(link, &assignment, &report.unsigned)).await
@@ -231,17 +226,21 @@ impl Measurer {
         }
     }
 
-    /// Stores transcripts as they come, in batches. A batch that cannot be stored is tried again with the next one.
-    async fn keep_arriving(&self, place: &Place, provider: ProviderId, mut source: mpsc::Receiver<Transcript>, every: Duration) {
+    /// Stores transcripts as they come, in batches. A batch that cannot be stored is tried again with the next one. What nobody answered
+    /// is open from then on: a restart finds it again.
+    async fn keep_arriving(&self, place: &Place, subject: &Subject, mut source: mpsc::Receiver<Transcript>, params: &Params) {
         let (mut batch, mut open) = (Vec::new(), true);
         while open {
-            open = gather(&mut source, &mut batch, every).await;
+            open = gather(&mut source, &mut batch, flush_time(params)).await;
             if batch.is_empty() {
                 continue;
             }
             batch.sort_by_key(|transcript: &Transcript| transcript.challenge.index);
-            match self.keep(place.epoch, place.slot, provider, encode_bundle(&batch, &[])).await {
-                Ok(()) => batch.clear(),
+            match self.keep(place.epoch, place.slot, subject.terms.provider, encode_bundle(&batch, &[])).await {
+                Ok(()) => {
+                    batch.iter().for_each(|transcript| subject.open.note(transcript, now_ms().saturating_add(params.reask_ms)));
+                    batch.clear();
+                }
                 Err(error) => warn!(epoch = place.epoch, %error, "evidence could not be stored"),
             }
         }
@@ -251,81 +250,6 @@ impl Measurer {
         let digest = blake3::hash(&bundle).into();
         self.store.put_evidence(&EvidenceBundle { digest, epoch, slot, provider, bundle }).await
     }
-
-    /// Reads the evidence back and turns it into observations: what was stored is what is committed to.
-    async fn compile(
-        &self,
-        frame: &Frame,
-        seeds: Seeds,
-        vrfs: Vec<Signature>,
-        subjects: impl Iterator<Item = &Subject>,
-    ) -> Result<(VerifiedReveal, Commit), MeasureError> {
-        let setting = &frame.setting;
-        let (epoch, me) = (setting.epoch, self.signer.oracle());
-        let panels = setting.panels(&seeds.epoch);
-        let mut observations = Vec::new();
-        let mut facts = Vec::new();
-        for subject in subjects {
-            let terms = &subject.terms;
-            let panel = panels.of(terms.provider);
-            let Some(schedule) = PairSchedule::new(setting, &panel, terms, me, &seeds, &vrfs) else { continue };
-            let transcripts = self.transcripts(epoch, terms.provider, &schedule).await?;
-            let mut own_facts = match subject.claims.get() {
-                Some(claims) => facts_of(&transcripts, claims, setting.params.facts_per_provider),
-                None => Vec::new(),
-            };
-            let mut observation = summarise(setting, terms, me, &schedule, &transcripts, None, &own_facts);
-            if let Some(bend) = &self.bend {
-                bend(&mut observation, &mut own_facts);
-            }
-            observations.push(SaltedObservation { observation, salt: random_salt()? });
-            facts.extend(own_facts);
-        }
-        observations.sort_by_key(|salted| salted.observation.provider);
-        let reveal = Reveal { epoch, oracle: me, seeds, observations, vrfs, facts, struck: Vec::new() };
-        let commit = Commit {
-            epoch,
-            oracle: me,
-            seeds: reveal.seeds.digest(),
-            secure: reveal.seeds.secure,
-            root: reveal.root(),
-            leaf_count: u32::try_from(reveal.observations.len()).unwrap_or(u32::MAX),
-            log_head: Hash32::ZERO,
-        };
-        let verified = reveal.verify(&commit, setting)?;
-        // Nothing that was measured: it is secret until the reveals.
-        info!(epoch, providers = verified.reveal.observations.len(), "measured");
-        Ok((verified, commit))
-    }
-
-    /// What is stored of the provider under these VRFs. A restart may have changed a slot's seed: what was asked under the other one is on no
-    /// schedule that we reveal.
-    async fn transcripts(&self, epoch: u64, provider: ProviderId, schedule: &PairSchedule) -> Result<Vec<Transcript>, MeasureError> {
-        let mut transcripts = Vec::new();
-        for bundle in self.store.evidence_about(epoch, provider).await? {
-            transcripts.extend(decode_bundle(&bundle.bundle).map_err(|_| MeasureError::Evidence { epoch })?.transcripts);
-        }
-        transcripts.retain(|transcript| schedule.has(&transcript.challenge));
-        Ok(merge(transcripts))
-    }
-}
-
-/// One transcript of each probe, in order. After a restart in the middle of a slot the probes before it are stored a second time, as lost:
-/// what was measured stays.
-fn merge(transcripts: Vec<Transcript>) -> Vec<Transcript> {
-    let mut by_probe: BTreeMap<(u32, u32), Transcript> = BTreeMap::new();
-    for transcript in transcripts {
-        match by_probe.entry((transcript.challenge.slot, transcript.challenge.index)) {
-            Entry::Vacant(free) => {
-                free.insert(transcript);
-            }
-            Entry::Occupied(mut kept) if matches!(kept.get().outcome, Outcome::OracleError(_)) => {
-                kept.insert(transcript);
-            }
-            Entry::Occupied(_) => {}
-        }
-    }
-    by_probe.into_values().collect()
 }
 
 /// Adds to `batch` what comes until `every` after the first arrival; `false` when the channel is closed, without waiting any longer.
@@ -353,51 +277,15 @@ fn flush_time(params: &Params) -> Duration {
     Duration::from_millis((params.slot_ms / 25).max(200))
 }
 
-fn random_salt() -> Result<Hash32, MeasureError> {
-    let mut salt = [0; 32];
-    getrandom::fill(&mut salt).map_err(MeasureError::Randomness)?;
-    Ok(Hash32(salt))
-}
-
 /// How long before an epoch its frame is read and its providers are connected to.
 pub const LEAD: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use assay_core::challenge::{Challenge, Checked, Kind};
-    use assay_core::ids::{Address, Instance, OracleId};
-    use assay_core::transcript::OracleFault;
+    use assay_core::transcript::Outcome;
 
+    use super::compile::tests::transcript;
     use super::*;
-
-    fn transcript(index: u32, outcome: Outcome) -> Transcript {
-        let challenge = Challenge {
-            instance: Instance { chain_id: 1, settlement: Address([2; 20]) },
-            epoch: 3,
-            slot: 4,
-            oracle: OracleId(5),
-            provider: ProviderId(6),
-            kind: Kind::LatencyEcho,
-            index,
-            class_id: 100,
-            claim_root: Hash32::ZERO,
-            claim_blocks: 0,
-            child: [7; 32],
-        };
-        Transcript { challenge, scheduled_at_us: 0, slip_us: 0, rtt_us: None, attempts: vec![], outcome, answer: None, signature: None }
-    }
-
-    // Defence: the guard in `merge`; when the first that is read stays, whatever it is, a restart strikes out what was measured before.
-    #[test]
-    fn a_probe_that_a_restart_lost_does_not_strike_out_what_was_measured() {
-        let lost = transcript(1, Outcome::OracleError(OracleFault::SendSlip));
-        let silent = transcript(1, Outcome::Silent);
-        let checked = transcript(1, Outcome::Checked(Checked { valid: 1, invalid: vec![], missing: vec![] }));
-        assert_eq!(merge(vec![lost.clone(), silent.clone()]), std::slice::from_ref(&silent));
-        assert_eq!(merge(vec![silent.clone(), lost.clone()]), std::slice::from_ref(&silent));
-        assert_eq!(merge(vec![silent.clone(), checked]), [silent], "of two measurements the first");
-        assert_eq!(merge(vec![transcript(2, Outcome::Silent), lost.clone()]), [lost, transcript(2, Outcome::Silent)]);
-    }
 
     // Defence: the `Ok(0)` arm and the time in `gather`; without either this turns red (or hangs).
     #[tokio::test]

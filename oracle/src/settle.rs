@@ -10,6 +10,7 @@ use assay_chain::outbox::{Outbox, OutboxError, State};
 use assay_chain::{BlockTag, ChainError, ClaimKind, Client, calls};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
+use assay_core::observation::Fault;
 use assay_core::report::{Certificate, Ledger, Outcome, Payee, StoredDigest};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -315,6 +316,10 @@ impl Settler {
         for verdict in &posting.outcome.verdicts {
             let Some(reason) = verdict.slash_reason else { continue };
             if self.client.slash_executed(verdict.provider, epoch, BlockTag::Latest).await? {
+                continue;
+            }
+            // The contract would refuse it: the provider answered there while it could.
+            if reason == Fault::StorageSilent && self.client.rebutted(verdict.provider, epoch, BlockTag::Latest).await? {
                 continue;
             }
             settled = false;

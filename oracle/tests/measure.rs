@@ -5,43 +5,79 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use assay_chain::ProviderRecord;
+use assay_chain::{LateAnswer, ProviderRecord, Rebuttal};
 use assay_challenger::convert::decode_bundle;
 use assay_challenger::link::LinkConfig;
 use assay_challenger::watchdog::Watchdog;
 use assay_core::beacon::ChainInfo;
 use assay_core::bls;
-use assay_core::challenge::{Answer, Challenge, Kind, STORAGE_SAMPLES, answer_signing_digest, echo};
+use assay_core::challenge::kinds::storage::Storage;
+use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::{Answer, Challenge, Kind, Kinds, STORAGE_SAMPLES, answer_signing_digest};
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{Observation, ProviderKeys};
+use assay_core::observation::{Counts, Fault, Observation, ProviderKeys, Reveal, Witness};
 use assay_core::params::Params;
-use assay_core::report::{Member, ProviderTerms, Setting};
+use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, Watched};
 use assay_core::secp::{SecretKey, Signature65};
+use assay_core::slice::Slice;
 use assay_core::transcript::{Fate, Transcript};
 use assay_oracle::beacon::{BeaconClient, BeaconConfig};
 use assay_oracle::clock::{now_ms, until_unix_ms};
 use assay_oracle::frame::Frame;
-use assay_oracle::measure::{LEAD, MeasureError, Measurer};
+use assay_oracle::measure::{LEAD, MeasureError, Measurer, Rebuttals};
 use assay_oracle::signer::{Protection, Signer};
-use assay_oracle::store::{SqliteStore, Store};
+use assay_oracle::store::{CertifiedEpoch, SqliteStore, Store};
 use assay_proto::provider::v1::provider_server::{Provider, ProviderServer};
 use assay_proto::provider::v1::{self as wire, ChallengeReply};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 const ME: OracleId = OracleId(1);
 
+/// What a storage challenge is answered with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    /// Nothing, ever.
+    Silence,
+    /// Signed: all is missing.
+    Missing,
+    /// Signed: chunks that are none of the replica's.
+    Invalid,
+}
+
 /// A provider that answers echoes and states that every stored chunk is missing.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Host {
     claims: ClaimSet,
     /// How long a page of claims takes.
     claims_take: Duration,
     /// Never answers an echo whose time is measured.
     ignores_latency: bool,
+    /// The answer to a storage challenge that was asked so often before.
+    storage: fn(usize) -> Reply,
+    /// How often each storage challenge was asked.
+    asked: Arc<watch::Sender<BTreeMap<Hash32, usize>>>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            claims: ClaimSet::default(),
+            claims_take: Duration::ZERO,
+            ignores_latency: false,
+            storage: |_| Reply::Missing,
+            asked: Arc::new(watch::channel(BTreeMap::new()).0),
+        }
+    }
+}
+
+fn signed_samples(reply: Reply) -> Answer {
+    let sample = (reply == Reply::Invalid).then(|| Slice { chunk: vec![7; 1_024], siblings: vec![] });
+    Answer { payload: vec![], samples: vec![sample; STORAGE_SAMPLES as usize] }
 }
 
 fn receipt_key() -> SecretKey {
@@ -73,14 +109,38 @@ impl Provider for Host {
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<ChallengeReply>, Status> {
         let challenge = Challenge::try_from(request.into_inner()).unwrap();
         let answer = match challenge.kind {
-            Kind::LatencyEcho if self.ignores_latency => std::future::pending().await,
-            Kind::Availability | Kind::LatencyEcho => Answer::Echo(echo(&challenge)),
-            Kind::LatencyBlock => Answer::Block(None),
-            Kind::Storage => Answer::Storage(vec![None; STORAGE_SAMPLES]),
+            Kind::LATENCY_ECHO if self.ignores_latency => std::future::pending().await,
+            Kind::AVAILABILITY => Answer::of_payload(availability::echo(&challenge)),
+            Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(&challenge)),
+            Kind::LATENCY_BLOCK => Answer { payload: vec![], samples: vec![None] },
+            Kind::STORAGE => {
+                let mut before = 0;
+                self.asked.send_modify(|asked| {
+                    let times = asked.entry(challenge.digest()).or_default();
+                    (before, *times) = (*times, *times + 1);
+                });
+                match (self.storage)(before) {
+                    Reply::Silence => std::future::pending().await,
+                    reply => signed_samples(reply),
+                }
+            }
+            _ => return Err(Status::unimplemented("not in these tests")),
         };
         let digest = answer_signing_digest(&challenge, &answer.digest());
-        let signature = (challenge.kind == Kind::Storage).then(|| receipt_key().sign(&digest).unwrap());
+        let signature = (challenge.kind == Kind::STORAGE).then(|| receipt_key().sign(&digest).unwrap());
         Ok(Response::new(ChallengeReply::new(answer, signature.as_ref())))
+    }
+
+    type IngressStream = futures::stream::BoxStream<'static, Result<wire::IngressReply, Status>>;
+
+    async fn ingress(&self, _: Request<tonic::Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    type EgressStream = futures::stream::BoxStream<'static, Result<wire::EgressReply, Status>>;
+
+    async fn egress(&self, _: Request<tonic::Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
+        Err(Status::unimplemented("not in these tests"))
     }
 
     async fn seal(&self, _: Request<wire::SealRequest>) -> Result<Response<wire::SealReply>, Status> {
@@ -101,8 +161,12 @@ impl Site {
 }
 
 fn one_claim() -> ClaimSet {
+    a_claim(1)
+}
+
+fn a_claim(object: u8) -> ClaimSet {
     let claim = Claim {
-        object_id: Hash32([1; 32]),
+        object_id: Hash32([object; 32]),
         replica_index: 0,
         root: Hash32([2; 32]),
         object_length: 1_000,
@@ -123,10 +187,20 @@ fn params() -> Params {
     (probing.retry_first_ms, probing.retry_second_ms) = (50, 100);
     (probing.answer_timeout_ms, probing.storage_timeout_ms) = (500, 500);
     (probing.send_slip_ms, probing.stall_ms) = (400, 60_000);
+    params.bandwidth.window_ms = 0;
+    params
+}
+
+/// Three slots in which whoever is silent on storage strikes out.
+fn impatient() -> Params {
+    let mut params = params();
+    (params.slots, params.reask_ms, params.strikes) = (3, 400, 3);
+    params.probing.storage_timeout_ms = 200;
     params
 }
 
 struct World {
+    epoch: u64,
     measurer: Arc<Measurer>,
     store: Arc<dyn Store>,
     frame: Arc<Frame>,
@@ -136,10 +210,14 @@ struct World {
 impl World {
     /// An epoch that starts at `genesis_s`, with one member: us. The beacon is unreachable, so that seeds are the fallback's.
     async fn new(params: Params, genesis_s: u64, sites: Vec<Site>) -> Self {
+        Self::of_epoch(0, params, genesis_s, sites, Rebuttals::default()).await
+    }
+
+    async fn of_epoch(epoch: u64, params: Params, genesis_s: u64, sites: Vec<Site>, rebuttals: Rebuttals) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = bls::SecretKey::key_gen(&[1; 32]).unwrap();
         let public_key = key.public_key();
-        let instance = Instance { chain_id: 31_337, settlement: Address([7; 20]) };
+        let instance = instance();
         let path = directory.path().join("protection.sqlite");
         Protection::create(&path, &public_key, &instance).await.unwrap();
         let protection = Protection::open(&path, &public_key, &instance).await.unwrap();
@@ -152,14 +230,16 @@ impl World {
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
             bend: None,
+            rebuttals,
         };
         let records: BTreeMap<ProviderId, ProviderRecord> =
             (1..).map(ProviderId).zip(&sites).map(|(id, site)| (id, record(id, site))).collect();
         let setting = Setting {
             instance,
-            epoch: 0,
+            epoch,
             genesis_s,
             params,
+            kinds: Kinds::standard(),
             token: Address([8; 20]),
             epoch_budget: 0,
             set_epoch: 1,
@@ -177,7 +257,7 @@ impl World {
             drand_round: 9,
         };
         let frame = Arc::new(Frame { setting: Arc::new(setting), peers: BTreeMap::new(), records });
-        Self { measurer: Arc::new(measurer), store, frame, _directory: directory }
+        Self { epoch, measurer: Arc::new(measurer), store, frame, _directory: directory }
     }
 
     /// An epoch that starts a little more than [`LEAD`] from now.
@@ -185,18 +265,67 @@ impl World {
         Self::new(params, now_ms() / 1_000 + LEAD.as_secs() + 1, sites).await
     }
 
+    /// Epoch 3 after a certified epoch 1, whose ledger says this of provider 1.
+    async fn watching(params: Params, site: Site, watched: Watched, rebuttals: Rebuttals) -> Self {
+        let genesis_s = now_ms() / 1_000 + LEAD.as_secs() + 1 - 3 * params.epoch_ms() / 1_000;
+        let world = Self::of_epoch(3, params, genesis_s, vec![site], rebuttals).await;
+        world.certify(1, watched, None).await;
+        world
+    }
+
+    /// Stores a certified epoch with this entry on the watch list, and with a slash of provider 1.
+    async fn certify(&self, epoch: u64, watched: Watched, slash: Option<Fault>) {
+        let setting = Setting { epoch, ..self.frame.setting.as_ref().clone() };
+        let reveals = BTreeMap::new();
+        let parent = Ledger::default();
+        let inputs = Inputs { setting: &setting, view: 0, parent: &parent, bit_votes_root: Hash32::ZERO, reveals: &reveals };
+        let mut outcome = Outcome::compute(&inputs);
+        outcome.ledger.watch.insert(ProviderId(1), watched);
+        outcome.verdicts[0].slash_reason = slash;
+        self.store.put_outcome(epoch, &CertifiedEpoch { certificate: vec![], outcome }).await.unwrap();
+    }
+
     /// Measures as the node does: from [`LEAD`] before the epoch, or from now.
-    async fn run(&self) -> Vec<Observation> {
+    async fn reveal(&self) -> Reveal {
         let lead_ms = LEAD.as_millis() as u64;
         tokio::time::sleep_until(until_unix_ms(self.frame.setting.start_ms() - lead_ms)).await;
-        let (reveal, _) = self.measurer.clone().run(self.frame.clone(), CancellationToken::new()).await.unwrap();
-        reveal.reveal.observations.iter().map(|salted| salted.observation.clone()).collect()
+        let (verified, _) = self.measurer.clone().run(self.frame.clone(), CancellationToken::new()).await.unwrap();
+        verified.reveal
+    }
+
+    async fn run(&self) -> Vec<Observation> {
+        self.reveal().await.observations.iter().map(|salted| salted.observation.clone()).collect()
     }
 
     async fn transcripts(&self, provider: u64) -> Vec<Transcript> {
-        let bundles = self.store.evidence_about(0, ProviderId(provider)).await.unwrap();
+        let bundles = self.store.evidence_about(self.epoch, ProviderId(provider)).await.unwrap();
         bundles.iter().flat_map(|bundle| decode_bundle(&bundle.bundle).unwrap().transcripts).collect()
     }
+
+    /// All asks of a challenge by their numbers: (number, fate).
+    async fn asks(&self, challenge: &Hash32) -> Vec<(u32, Fate)> {
+        let all = self.transcripts(1).await;
+        let mut asks: Vec<(u32, Fate)> =
+            all.iter().filter(|t| t.challenge.digest() == *challenge).map(|t| (t.strike, t.outcome.fate())).collect();
+        asks.sort_by_key(|(strike, _)| *strike);
+        asks
+    }
+
+    /// When storage challenges were asked again, in unix microseconds.
+    async fn asked_again_us(&self) -> Vec<u64> {
+        let mut times = Vec::new();
+        for bundle in self.store.evidence_about(self.epoch, ProviderId(1)).await.unwrap() {
+            let slot_ms = self.frame.setting.start_ms() + u64::from(bundle.slot) * self.frame.setting.params.slot_ms;
+            let again = decode_bundle(&bundle.bundle).unwrap().transcripts.into_iter().filter(|t| t.strike > 0);
+            times.extend(again.map(|t| slot_ms * 1_000 + t.scheduled_at_us));
+        }
+        times.sort_unstable();
+        times
+    }
+}
+
+fn instance() -> Instance {
+    Instance { chain_id: 31_337, settlement: Address([7; 20]) }
 }
 
 fn record(id: ProviderId, site: &Site) -> ProviderRecord {
@@ -223,8 +352,24 @@ fn terms(record: &ProviderRecord) -> ProviderTerms {
     ProviderTerms { provider: record.id, class_id: record.class_id, keys, stake: record.stake, recipient: record.recipient }
 }
 
+fn counts(seen: &Observation, kind: Kind) -> &Counts {
+    seen.of(kind).unwrap()
+}
+
+/// Bad events on a kind's first ground.
+fn bad(seen: &Observation, kind: Kind) -> u64 {
+    counts(seen, kind).bad_on(0)
+}
+
 fn everything_is_counted(seen: &Observation) -> bool {
-    seen.availability.counted == seen.availability_scheduled && seen.latency_counted == seen.latency_scheduled
+    [Kind::AVAILABILITY, Kind::LATENCY_ECHO, Kind::LATENCY_BLOCK].iter().all(|kind| {
+        let counts = counts(seen, *kind);
+        counts.counted == counts.scheduled
+    })
+}
+
+fn latency_counted(seen: &Observation) -> u64 {
+    counts(seen, Kind::LATENCY_ECHO).counted
 }
 
 // Defence: set-up beside the measuring; joined over all providers before slot 0, the one that never speaks takes its call timeout (5 s)
@@ -236,9 +381,9 @@ async fn a_provider_that_never_speaks_delays_no_other() {
     let world = World::ahead(params(), vec![speechless, Host::default().serve().await]).await;
     let [speechless, honest] = &world.run().await[..] else { panic!("two observations") };
     assert!(everything_is_counted(honest), "{honest:?}");
-    assert_eq!((honest.availability.bad, honest.over_t50), (0, 0), "{honest:?}");
+    assert_eq!((bad(honest, Kind::AVAILABILITY), bad(honest, Kind::LATENCY_ECHO)), (0, 0), "{honest:?}");
     assert!(everything_is_counted(speechless), "{speechless:?}");
-    assert_eq!(speechless.availability.bad, speechless.availability.counted);
+    assert_eq!(bad(speechless, Kind::AVAILABILITY), counts(speechless, Kind::AVAILABILITY).counted);
 }
 
 // Defence: `Line`; when a provider without a link is passed over, nothing is counted of it and it keeps full pay.
@@ -250,9 +395,11 @@ async fn whoever_cannot_be_connected_to_is_silent() {
     let observations = world.run().await;
     assert_eq!(observations.len(), 4);
     for seen in observations {
-        assert!(everything_is_counted(&seen) && seen.availability.counted > 0, "{seen:?}");
-        assert_eq!((seen.availability.bad, seen.over_t50), (seen.availability.counted, seen.latency_counted));
-        assert_eq!((seen.storage_silent, seen.storage_oracle_error), (seen.storage_scheduled, 0));
+        assert!(everything_is_counted(&seen) && counts(&seen, Kind::AVAILABILITY).counted > 0, "{seen:?}");
+        let all = (counts(&seen, Kind::AVAILABILITY).counted, latency_counted(&seen));
+        assert_eq!((bad(&seen, Kind::AVAILABILITY), bad(&seen, Kind::LATENCY_ECHO)), all);
+        let storage = counts(&seen, Kind::STORAGE);
+        assert_eq!((storage.counted, storage.bad_on(Storage::SILENT)), (storage.scheduled, storage.scheduled));
     }
 }
 
@@ -263,7 +410,7 @@ async fn claims_that_come_late_serve_the_slots_after_them() {
     let world = World::ahead(params(), vec![host.serve().await]).await;
     let observations = world.run().await;
     assert!(everything_is_counted(&observations[0]), "{observations:?}");
-    let stored = world.transcripts(1).await.into_iter().filter(|t| t.challenge.kind == Kind::LatencyBlock);
+    let stored = world.transcripts(1).await.into_iter().filter(|t| t.challenge.kind == Kind::LATENCY_BLOCK);
     let (first, last): (Vec<_>, Vec<_>) = stored.partition(|t| t.challenge.slot == 0);
     assert!(first.iter().all(|t| t.outcome.fate() == Fate::Silent) && !first.is_empty());
     assert!(last.iter().all(|t| t.outcome.fate() == Fate::Missing) && !last.is_empty());
@@ -283,8 +430,9 @@ async fn evidence_is_stored_as_it_arrives_and_what_is_stored_counts() {
     let (observations, in_the_middle) = tokio::join!(world.run(), middle);
     assert!(in_the_middle > 0);
     let seen = &observations[0];
-    assert_eq!((seen.availability.counted, seen.availability.bad), (seen.availability_scheduled, 0), "{seen:?}");
-    assert_eq!(seen.latency_counted, 0, "under way at the commit");
+    let answered = counts(seen, Kind::AVAILABILITY);
+    assert_eq!((answered.counted, answered.bad_on(0)), (answered.scheduled, 0), "{seen:?}");
+    assert_eq!(latency_counted(seen), 0, "under way at the commit");
     let bundles = world.store.evidence_about(0, ProviderId(1)).await.unwrap().len();
     assert!(bundles <= 30 * 2, "{bundles} bundles");
 }
@@ -300,8 +448,9 @@ async fn after_a_late_start_nothing_is_asked_of_slots_that_are_over() {
     let slots: Vec<u32> = world.transcripts(1).await.iter().map(|t| t.challenge.slot).collect();
     assert!(slots.iter().all(|slot| *slot >= 2) && slots.contains(&4), "{slots:?}");
     let seen = &observations[0];
-    assert!(seen.availability.counted > 0 && seen.availability.counted < seen.availability_scheduled, "{seen:?}");
-    assert_eq!((seen.availability.bad, seen.over_t50), (0, 0), "what we missed is not blamed on it: {seen:?}");
+    let availability = counts(seen, Kind::AVAILABILITY);
+    assert!(availability.counted > 0 && availability.counted < availability.scheduled, "{seen:?}");
+    assert_eq!((availability.bad_on(0), bad(seen, Kind::LATENCY_ECHO)), (0, 0), "what we missed is not blamed on it: {seen:?}");
 }
 
 // Defence: `cancel` around every wait; without it a node that stops waits for the epoch.
@@ -358,9 +507,174 @@ async fn nothing_measured_gets_into_the_log() {
     let faulty = Host { claims: one_claim(), ..Host::default() }.serve().await;
     let world = World::ahead(params(), vec![faulty, Site::at("no endpoint")]).await;
     let observations = world.run().await;
-    assert!(observations[0].storage_missing > 0, "there is something to tell: {observations:?}");
+    assert!(counts(&observations[0], Kind::STORAGE).bad_on(Storage::MISSING) > 0, "there is something to tell: {observations:?}");
     let mut heard = heard.0.lock().unwrap().clone();
     heard.sort();
     let expected = [("epoch", "0"), ("message", "measured"), ("providers", "2")];
     assert_eq!(heard, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+/// The one challenge of the first slot.
+async fn first_audit(world: &World) -> Hash32 {
+    let all = world.transcripts(1).await;
+    let first = all.iter().find(|t| t.challenge.kind == Kind::STORAGE && t.challenge.slot == 0 && t.challenge.epoch == world.epoch);
+    first.unwrap().challenge.digest()
+}
+
+fn silent() -> Host {
+    Host { claims: one_claim(), storage: |_| Reply::Silence, ..Host::default() }
+}
+
+// Defence: `ask_open`; without it nobody strikes out and silence is paid like little else. And its turn: without it slots ask side by side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_asked_again_one_at_a_time_and_strikes_out() {
+    let world = World::ahead(impatient(), vec![silent().serve().await]).await;
+    let reveal = world.reveal().await;
+    let first = first_audit(&world).await;
+    let asks = world.asks(&first).await;
+    assert!(asks.len() >= 3 && asks.iter().all(|(_, fate)| *fate == Fate::Silent), "{asks:?}");
+    assert!(asks.iter().map(|(strike, _)| *strike).eq(0..asks.len() as u32), "{asks:?}");
+    let seen = &reveal.observations[0].observation;
+    assert_eq!(reveal.struck.iter().map(Challenge::digest).collect::<Vec<_>>(), [seen.struck]);
+    assert_eq!(counts(seen, Kind::STORAGE).counted, counts(seen, Kind::STORAGE).scheduled, "first asks alone are counted");
+    assert_eq!((reveal.facts.len(), seen.witness), (0, Witness::None));
+    let times = world.asked_again_us().await;
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 200_000), "each waits for the one before: {times:?}");
+}
+
+// Defence: `OpenChallenges::asked` and `proven` over all asks; without them an answered challenge stays open, or a late lie is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_the_third_ask_closes_and_what_it_admits_is_a_fact() {
+    let host = Host { claims: one_claim(), storage: |before| if before < 2 { Reply::Silence } else { Reply::Missing }, ..Host::default() };
+    let world = World::ahead(impatient(), vec![host.serve().await]).await;
+    let reveal = world.reveal().await;
+    let first = first_audit(&world).await;
+    assert_eq!(world.asks(&first).await, [(0, Fate::Silent), (1, Fate::Silent), (2, Fate::Missing)], "and then it rests");
+    let seen = &reveal.observations[0].observation;
+    assert!(seen.struck.is_zero() && reveal.struck.is_empty());
+    let storage = counts(seen, Kind::STORAGE);
+    assert_eq!((storage.bad_on(Storage::SILENT), storage.bad_on(Storage::MISSING)), (storage.counted, 0), "a late answer mends no count");
+    assert_eq!(reveal.facts.len(), 4, "but what it says counts");
+}
+
+// Defence: `reopen`; without it a restart forgives every silence before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_challenges_open() {
+    let host = silent();
+    let mut asked = host.asked.subscribe();
+    let mut params = impatient();
+    params.slots = 4;
+    let world = World::ahead(params, vec![host.serve().await]).await;
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(world.measurer.clone().run(world.frame.clone(), cancel.clone()));
+    asked.wait_for(|asked| asked.values().any(|times| *times >= 2)).await.unwrap();
+    cancel.cancel();
+    assert!(matches!(running.await.unwrap(), Err(MeasureError::Stopped)));
+    let first = first_audit(&world).await;
+    let before = asked.borrow()[&first];
+    let reveal = world.reveal().await;
+    let asks = world.asks(&first).await;
+    assert!(asked.borrow()[&first] > before, "asked on");
+    assert!(asks.len() >= 3 && asks.iter().all(|(_, fate)| *fate == Fate::Silent), "{asks:?}");
+    assert!(asks.iter().map(|(strike, _)| *strike).eq(0..asks.len() as u32), "counted on where it was left: {asks:?}");
+    assert_eq!(reveal.struck.len(), 1);
+}
+
+/// A challenge of epoch 1 by somebody else.
+fn old_challenge(claims: &ClaimSet) -> Challenge {
+    Challenge {
+        instance: instance(),
+        epoch: 1,
+        slot: 0,
+        oracle: OracleId(9),
+        provider: ProviderId(1),
+        kind: Kind::STORAGE,
+        index: 5,
+        class_id: 100,
+        claim_root: claims.root().hash,
+        claim_blocks: claims.root().blocks,
+        chunks: STORAGE_SAMPLES,
+        child: [6; 32],
+    }
+}
+
+// Defence: the watched challenge in `ask_open` and `compile`; without it nobody can witness and silence is never slashed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_watched_challenge_is_asked_once_a_slot_and_its_silence_witnessed() {
+    let challenge = old_challenge(&one_claim());
+    let watched = Watched { challenge: challenge.clone(), slashed: false };
+    let world = World::watching(impatient(), silent().serve().await, watched, Rebuttals::default()).await;
+    let reveal = world.reveal().await;
+    let asks = world.asks(&challenge.digest()).await;
+    assert_eq!(asks, [(1, Fate::Silent), (2, Fate::Silent), (3, Fate::Silent)], "one a slot");
+    let seen = &reveal.observations[0].observation;
+    assert_eq!(seen.witness, Witness::Silent(challenge.digest()));
+    assert_eq!(reveal.struck.iter().map(|struck| struck.epoch).collect::<Vec<_>>(), [3], "what strikes out is our own");
+    assert_eq!(counts(seen, Kind::STORAGE).counted, counts(seen, Kind::STORAGE).scheduled, "the watched one is in no count");
+}
+
+// Defence: `claims_of`; under the registered claims an answer to an older challenge is no answer, and its fact proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_the_watched_challenge_is_judged_under_its_own_claims() {
+    let older = a_claim(8);
+    let challenge = old_challenge(&older);
+    let watched = || Watched { challenge: challenge.clone(), slashed: false };
+    let lies = |before: usize| if before == 0 { Reply::Silence } else { Reply::Invalid };
+    for is_kept in [true, false] {
+        let host = Host { claims: one_claim(), storage: lies, ..Host::default() };
+        let world = World::watching(impatient(), host.serve().await, watched(), Rebuttals::default()).await;
+        if is_kept {
+            world.store.put_claims(1, &older).await.unwrap();
+        }
+        let reveal = world.reveal().await;
+        let seen = &reveal.observations[0].observation;
+        let asks = world.asks(&challenge.digest()).await;
+        let facts = reveal.facts.iter().filter(|fact| fact.challenge == challenge).count();
+        if is_kept {
+            assert_eq!(asks, [(1, Fate::Silent), (2, Fate::Invalid), (3, Fate::Invalid)]);
+            assert_eq!((seen.witness, facts), (Witness::Answered(challenge.digest()), 4));
+        } else {
+            assert_eq!((asks.len(), seen.witness, facts), (0, Witness::None, 0), "what we cannot judge we do not ask");
+        }
+    }
+}
+
+fn rebuttal(challenge: &Challenge) -> Rebuttal {
+    let signature = receipt_key().sign(&answer_signing_digest(challenge, &signed_samples(Reply::Invalid).digest())).unwrap();
+    let chunks = vec![7; 1_024 * STORAGE_SAMPLES as usize];
+    let siblings = vec![vec![]; STORAGE_SAMPLES as usize];
+    let answer = LateAnswer { challenge_digest: challenge.digest(), chunks, siblings, signature };
+    Rebuttal { provider: ProviderId(1), epoch: 1, answer, tx_hash: Hash32::ZERO, block_number: 4 }
+}
+
+// Defence: `rebuttal` in `compile`; without it garbage on the chain clears a silence. And `was_slashed_since`; without it one wrong answer is
+// slashed in every epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_rebuttal_is_a_fact_until_it_is_slashed() {
+    let challenge = old_challenge(&one_claim());
+    let watched = || Watched { challenge: challenge.clone(), slashed: true };
+    for is_slashed in [false, true] {
+        let host = Host { claims: one_claim(), storage: |_| Reply::Silence, ..Host::default() };
+        let known = Rebuttals::known([rebuttal(&challenge)]);
+        let world = World::watching(impatient(), host.serve().await, watched(), known).await;
+        if is_slashed {
+            world.certify(2, watched(), Some(Fault::StorageInvalid)).await;
+        }
+        let reveal = world.reveal().await;
+        assert_eq!(world.asks(&challenge.digest()).await, [], "what is slashed is not asked");
+        assert_eq!(reveal.observations[0].observation.witness, Witness::None);
+        let facts = reveal.facts.iter().filter(|fact| fact.challenge == challenge).count();
+        assert_eq!(facts, if is_slashed { 0 } else { 4 });
+    }
+}
+
+// Defence: `recall`; without it a provider whose list takes longer than the lead is silent in every epoch's first slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_are_kept_serve_the_first_slot() {
+    let host = Host { claims: one_claim(), claims_take: Duration::from_secs(600), ..Host::default() };
+    let world = World::ahead(params(), vec![host.serve().await]).await;
+    world.store.put_claims(0, &one_claim()).await.unwrap();
+    world.run().await;
+    let stored: Vec<Transcript> = world.transcripts(1).await.into_iter().filter(|t| t.challenge.kind == Kind::LATENCY_BLOCK).collect();
+    assert!(!stored.is_empty() && stored.iter().all(|t| t.outcome.fate() == Fate::Missing));
 }

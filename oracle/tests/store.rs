@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use assay_core::challenge::Kinds;
+use assay_core::claim::{Claim, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, ProviderId};
 use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Inputs, Ledger, Outcome, Setting, StoredDigest};
-use assay_oracle::store::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, SqliteStore, Store, StoreError};
+use assay_oracle::store::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, SqliteStore, Store, StoreError};
 
 /// A place that keeps a store's data while it is closed.
 trait Backend: Sized {
@@ -23,6 +25,7 @@ fn outcome(epoch: u64, view: u64) -> Outcome {
         epoch,
         genesis_s: 1_000,
         params: Params::devnet(),
+        kinds: Kinds::standard(),
         token: Address([8; 20]),
         epoch_budget: 10_000 * TOKEN,
         set_epoch: 1,
@@ -194,6 +197,41 @@ async fn a_malformed_row_is_named<B: Backend>() {
     assert!(error.to_string().contains("restore a backup"), "{error}");
 }
 
+/// Claims of so many replicas.
+fn claims(count: u8) -> ClaimSet {
+    let claim = |number: u8| Claim {
+        object_id: Hash32([1; 32]),
+        replica_index: u64::from(number),
+        root: Hash32([number; 32]),
+        object_length: 1_000,
+        blocks: assay_core::replica::blocks_for(1_000),
+        tag_key_id: Hash32::ZERO,
+        owner: Address([3; 20]),
+    };
+    ClaimSet::new((0..count).map(claim).collect()).unwrap()
+}
+
+// Defence: the deletion in `put_claims`; without it a provider fills every oracle's disk with claim sets that nobody will ever ask about.
+async fn claim_sets_are_kept_while_they_are_of_use<B: Backend>() {
+    let backend = B::create().await;
+    {
+        let store = backend.open().await.unwrap();
+        for count in [0, 1, 3] {
+            assert_eq!(store.claims(&claims(count).root().hash).await.unwrap(), None);
+            store.put_claims(5, &claims(count)).await.unwrap();
+        }
+    }
+    let store = backend.open().await.unwrap();
+    for count in [0, 1, 3] {
+        assert_eq!(store.claims(&claims(count).root().hash).await.unwrap(), Some(claims(count)));
+    }
+    store.put_claims(6, &claims(1)).await.unwrap();
+    store.put_claims(2, &claims(1)).await.unwrap();
+    store.put_claims(6 + CLAIMS_KEPT_EPOCHS, &claims(2)).await.unwrap();
+    assert_eq!(store.claims(&claims(3).root().hash).await.unwrap(), None, "not of use for too long");
+    assert_eq!(store.claims(&claims(1).root().hash).await.unwrap(), Some(claims(1)), "prolonged, and never shortened");
+}
+
 async fn many_writers_lose_nothing<B: Backend>() {
     let store = B::create().await.open().await.unwrap();
     let store = &store;
@@ -233,7 +271,8 @@ macro_rules! conforms {
                 what_the_chain_said_first_stays,
                 what_was_received_or_measured_cannot_be_updated,
                 a_malformed_row_is_named,
-                many_writers_lose_nothing,
+                claim_sets_are_kept_while_they_are_of_use,
+            many_writers_lose_nothing,
             ]
         );
     };

@@ -40,7 +40,8 @@ impl ProviderService {
         Self { store }
     }
 
-    async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
+    /// What the `Challenge` call replies.
+    pub(crate) async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
         let challenge = Challenge::try_from(request)?;
         self.store.expect_ours(&challenge.instance, challenge.provider)?;
         let answer = match challenge.kind {

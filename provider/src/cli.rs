@@ -17,6 +17,7 @@ use crate::app::{self, AppError};
 use crate::config::{Config, Limits};
 use crate::error::StoreError;
 use crate::index::Index;
+use crate::rebut::{self, Rebut, RebutError};
 
 /// Stores replicas and answers challenges.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ enum Command {
     Run(Run),
     /// Lists the newest claims as JSON lines, the signed set first.
     Claims(Claims),
+    /// Answers on the chain the storage challenge whose silence is about to be slashed.
+    Rebut(Rebut),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +102,9 @@ pub enum CliError {
     /// The index.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A silence is not rebutted.
+    #[error(transparent)]
+    Rebut(#[from] RebutError),
     /// A file cannot be written.
     #[error("{}", path.display())]
     Write {
@@ -124,6 +130,7 @@ pub async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Init(arguments) => init(arguments),
         Command::Run(arguments) => run(arguments).await,
         Command::Claims(arguments) => claims(arguments).await,
+        Command::Rebut(arguments) => Ok(rebut::run(arguments).await?),
     }
 }
 

@@ -13,4 +13,5 @@ pub mod files;
 pub mod given;
 pub mod index;
 pub mod ingest;
+pub mod rebut;
 pub mod store;

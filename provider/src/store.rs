@@ -70,12 +70,21 @@ impl Drop for InUse {
 impl Store {
     /// Opens the data directory and drops uploads that nobody went on with.
     pub async fn open(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
+        let store = Self::open_beside(config, key).await?;
+        let guard = store.writing.lock().await;
+        store.drop_stale_proposals().await?;
+        drop(guard);
+        Ok(store)
+    }
+
+    /// Opens the data directory to read from it, beside the process that serves from it.
+    pub async fn open_beside(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
         let files = Files::open(&config.data_dir)?;
         let index = Index::open(&config.data_dir.join("index.sqlite")).await?;
         if config.provider_id.0 != 0 {
             index.bind(&config.domain()).await?;
         }
-        let store = Arc::new(Self {
+        Ok(Arc::new(Self {
             domain: config.domain(),
             instance: config.instance(),
             limits: config.limits.clone(),
@@ -89,11 +98,7 @@ impl Store {
             reads: Semaphore::new(config.limits.reads),
             bandwidth: Arc::new(Semaphore::new(config.limits.bandwidth_streams)),
             given: Given::default(),
-        });
-        let guard = store.writing.lock().await;
-        store.drop_stale_proposals().await?;
-        drop(guard);
-        Ok(store)
+        }))
     }
 
     /// What claims are bound to.

@@ -1,9 +1,11 @@
 //! `/v1/verdicts` and `/v1/slashes`: one provider's epoch, with the proof that a contract opens.
 
 use assay_core::abi::Words;
+use assay_core::challenge::Challenge;
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
 use assay_core::merkle;
+use assay_core::observation::Fault;
 use assay_core::report::Report;
 use assay_core::verdict::Verdict;
 use axum::Json;
@@ -12,6 +14,7 @@ use serde::Serialize;
 
 use super::ApiState;
 use super::error::ApiError;
+use super::load::Epoch;
 use super::page::{self, Asked, Segments};
 use assay_proto::rest::Acceptance;
 
@@ -60,6 +63,8 @@ pub(super) struct ProvenSlash {
     reason: u8,
     description: &'static str,
     facts_root: Hash32,
+    /// Of a slash for silence: the challenge, which the provider may still answer on the chain.
+    challenge: Option<Challenge>,
     #[serde(with = "assay_core::amount")]
     amount: u128,
     proof: Vec<Hash32>,
@@ -114,6 +119,10 @@ pub(super) async fn verdict(
     Ok(Json(ProvenVerdict { verdict: verdict.clone(), leaf, proof, report_digest: epoch.digest(), context }))
 }
 
+fn silenced(epoch: &Epoch, provider: ProviderId) -> Option<Challenge> {
+    epoch.outcome().ledger.watch.get(&provider).map(|watched| watched.challenge.clone())
+}
+
 /// `/v1/slashes/{provider}/{epoch}`
 pub(super) async fn slash(
     State(state): State<ApiState>,
@@ -135,6 +144,7 @@ pub(super) async fn slash(
         reason,
         description: fault.describe(),
         facts_root,
+        challenge: (fault == Fault::StorageSilent).then(|| silenced(&epoch, provider_id)).flatten(),
         amount,
         proof,
         leaf,

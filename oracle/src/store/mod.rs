@@ -11,6 +11,9 @@ use async_trait::async_trait;
 
 pub use sqlite::SqliteStore;
 
+/// A claim set that was of use in none of so many epochs is forgotten.
+pub const CLAIMS_KEPT_EPOCHS: u64 = 64;
+
 /// Why the store failed. Bad requests are impossible by type; what is left is the disk or our own bug.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -101,9 +104,10 @@ pub trait Store: Send + Sync {
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
     /// All bundles of an epoch about one provider, by slot and order of storing.
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
-    /// Keeps a claim set that challenges are drawn from; keeping it twice changes nothing.
-    async fn put_claims(&self, set: &ClaimSet) -> Result<(), StoreError>;
-    /// A claim set by its root.
+    /// Keeps a claim set for this epoch and [`CLAIMS_KEPT_EPOCHS`] more; sets whose time is over are forgotten in the same step. Keeping it
+    /// again only prolongs it.
+    async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError>;
+    /// The claim set with this root, if it is kept.
     async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError>;
     /// Keeps a report that is about to be signed; keeping it twice changes nothing.
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError>;

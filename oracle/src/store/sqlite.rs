@@ -13,7 +13,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, query};
 
-use super::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, claims};
+use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, claims};
 
 /// The node's database file.
 #[derive(Clone)]
@@ -140,13 +140,46 @@ impl Store for SqliteStore {
         rows.iter().map(|row| self.bundle(row)).collect()
     }
 
-    async fn put_claims(&self, set: &ClaimSet) -> Result<(), StoreError> {
-        claims::put(&self.pool, set).await.map_err(|error| self.failed(error))
+    async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError> {
+        let failed = |error| self.failed(error);
+        let root = claims.root();
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let prolonged = query("UPDATE claim_sets SET epoch = max(epoch, ?) WHERE root = ? AND blocks = ?")
+            .bind(signed(epoch))
+            .bind(root.hash.as_bytes().as_slice())
+            .bind(signed(root.blocks))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if prolonged.rows_affected() == 0 {
+            query("INSERT INTO claim_sets (root, blocks, epoch, claims) VALUES (?, ?, ?, ?)")
+                .bind(root.hash.as_bytes().as_slice())
+                .bind(signed(root.blocks))
+                .bind(signed(epoch))
+                .bind(claims::encode(claims))
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        query("DELETE FROM claim_sets WHERE epoch < ?")
+            .bind(signed(epoch.saturating_sub(CLAIMS_KEPT_EPOCHS)))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError> {
-        let bytes = claims::bytes(&self.pool, root).await.map_err(|error| self.failed(error))?;
-        bytes.map(|bytes| claims::decode(&bytes, root).ok_or_else(|| self.malformed("claim set"))).transpose()
+        let row = query("SELECT claims FROM claim_sets WHERE root = ?")
+            .bind(root.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let Some(row) = row else { return Ok(None) };
+        let bytes: Vec<u8> = row.get(0);
+        // A million claims take seconds to hash: not on a thread that probes.
+        let set = tokio::task::spawn_blocking(move || claims::decode(&bytes)).await.ok().flatten();
+        set.filter(|set| set.root().hash == *root).map(Some).ok_or_else(|| self.malformed("claim set"))
     }
 
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod show;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -115,6 +116,15 @@ pub struct Plan {
     pub oracles: Vec<OracleFault>,
     /// One provider each.
     pub faults: Vec<Fault>,
+}
+
+/// What a test wants otherwise than the demo.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// From acceptance to slashes, in seconds.
+    pub slash_window_s: Option<u64>,
+    /// Where a provider (by its number, from 1) is registered instead of where it listens: somebody stands between.
+    pub registered_at: BTreeMap<usize, SocketAddr>,
 }
 
 /// A provider of the network.
@@ -248,7 +258,12 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> DevnetError {
 
 impl Devnet {
     /// Starts everything up to the first epoch's genesis; `say` gets one line a step.
-    pub async fn start(plan: &Plan, mut say: impl FnMut(&str)) -> Result<Self, DevnetError> {
+    pub async fn start(plan: &Plan, say: impl FnMut(&str)) -> Result<Self, DevnetError> {
+        Self::start_changed(plan, &Changes::default(), say).await
+    }
+
+    /// As [`Self::start`], with changes.
+    pub async fn start_changed(plan: &Plan, changes: &Changes, mut say: impl FnMut(&str)) -> Result<Self, DevnetError> {
         let dir = &plan.dir;
         if dir.exists() {
             fs::remove_dir_all(dir).map_err(file_error(dir))?;
@@ -264,7 +279,7 @@ impl Devnet {
         let (beacon, beacon_process, beacon_url) = tools.beacon().await?;
 
         let params = Params::devnet();
-        let (mut providers, provider_specs) = tools.providers(plan).await?;
+        let (mut providers, provider_specs) = tools.providers(plan, changes).await?;
         let oracle_seats = tools.oracle_keys(plan.oracles.len()).await?;
         let spec = DeploySpec {
             oracles: oracle_seats.iter().map(|seat| seat.spec.clone()).collect(),
@@ -274,6 +289,7 @@ impl Devnet {
             epoch_budget: 10_000 * TOKEN,
             params_hash: params.hash(),
             pool: POOL,
+            slash_window_s: changes.slash_window_s.unwrap_or(DeploySpec::default().slash_window_s),
             ..DeploySpec::default()
         };
         say("contracts: token, registries, everybody registered, committee snapshot");
@@ -401,7 +417,7 @@ impl Tools {
     }
 
     /// Provider directories and keys; the processes start once the registry's address is known.
-    async fn providers(&self, plan: &Plan) -> Result<(Vec<ProviderNode>, Vec<ProviderSpec>), DevnetError> {
+    async fn providers(&self, plan: &Plan, changes: &Changes) -> Result<(Vec<ProviderNode>, Vec<ProviderSpec>), DevnetError> {
         let mut nodes = Vec::new();
         let mut specs = Vec::new();
         for (number, fault) in (1..).zip(&plan.faults) {
@@ -411,6 +427,7 @@ impl Tools {
                 None => None,
             };
             let reached = proxy.as_ref().map_or(listen, Proxy::addr);
+            let reached = changes.registered_at.get(&number).copied().unwrap_or(reached);
             let data_dir = self.dir.join(format!("provider-{number}"));
             fs::create_dir_all(&data_dir).map_err(file_error(&data_dir))?;
             let password = Password::from_file(&self.password_file)?;

@@ -1,0 +1,141 @@
+//! Silences that providers rebutted on the chain. The contract checked whose answer it is; whether it is right is for us to say, and a
+//! wrong one is a fact like any other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use assay_chain::{ChainError, Client, LateAnswer, Rebuttal};
+use assay_core::challenge::{Answer, Asked, Challenge, Kinds};
+use assay_core::claim::ClaimSet;
+use assay_core::ids::{Address, ProviderId};
+use assay_core::observation::Fault;
+use assay_core::report::Ledger;
+use assay_core::slice::{CHUNK_BYTES, Slice};
+use assay_core::transcript::{Outcome, Transcript, judge};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::subject::Subject;
+use super::{MeasureError, Measurer};
+use crate::store::StoreError;
+
+/// Rebuttals remembered: each has 92 kB, and cost its sender two million gas.
+const REMEMBERED: usize = 256;
+/// Certified epochs that are looked through for a rebuttal that was slashed already.
+const LOOK_BACK: u32 = 64;
+
+/// What was read of the chain's rebuttals; shared by all epochs.
+#[derive(Default)]
+pub struct Rebuttals {
+    client: Option<Client>,
+    read: Mutex<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    next_block: u64,
+    /// The newest last.
+    found: VecDeque<Rebuttal>,
+}
+
+impl Rebuttals {
+    /// Of the settlement contract that the client knows.
+    pub fn of(client: Client) -> Self {
+        Self { client: Some(client), read: Mutex::default() }
+    }
+
+    /// These alone; nothing is read.
+    pub fn known(found: impl IntoIterator<Item = Rebuttal>) -> Self {
+        Self { client: None, read: Mutex::new(Read { next_block: 0, found: found.into_iter().collect() }) }
+    }
+
+    /// Reads the blocks from `from_block` to `to_block` that were not read before.
+    async fn read(&self, from_block: u64, to_block: u64) -> Result<(), ChainError> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let mut read = self.read.lock().await;
+        read.next_block = read.next_block.max(from_block);
+        while read.next_block <= to_block {
+            let page = client.rebuttals(read.next_block, to_block).await?;
+            read.next_block = page.next_block;
+            read.found.extend(page.found);
+            while read.found.len() > REMEMBERED {
+                read.found.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a challenge in a block up to `to_block`.
+    async fn of_challenge(&self, challenge: &Challenge, to_block: u64) -> Option<Rebuttal> {
+        let digest = challenge.digest();
+        let read = self.read.lock().await;
+        read.found.iter().find(|rebuttal| rebuttal.answer.challenge_digest == digest && rebuttal.block_number <= to_block).cloned()
+    }
+}
+
+/// The answer as if it had come to an ask of ours; `None` when it is none that can be judged.
+fn transcript(answer: LateAnswer, challenge: &Challenge, claims: &ClaimSet, kinds: Kinds, receipt_key: &Address) -> Option<Transcript> {
+    let chunks = answer.chunks.chunks(usize::try_from(CHUNK_BYTES).ok()?);
+    let samples =
+        chunks.zip(&answer.siblings).map(|(chunk, path)| Some(Slice { chunk: chunk.to_vec(), siblings: path.as_chunks().0.to_vec() }));
+    let (signature, answer) = (answer.signature, Answer { payload: Vec::new(), samples: samples.collect() });
+    let asked = Asked { challenge, claims: Some(claims), kept: None };
+    let outcome = judge(kinds, &asked, &answer, Some(&signature), receipt_key);
+    matches!(outcome, Outcome::Checked(_)).then(|| Transcript {
+        challenge: challenge.clone(),
+        strike: 0,
+        scheduled_at_us: 0,
+        slip_us: 0,
+        rtt_us: None,
+        readings: Vec::new(),
+        outcome,
+        answer: Some(answer),
+        signature: Some(signature),
+    })
+}
+
+impl Measurer {
+    /// Reads what was rebutted up to the epoch's reference block, if there is any silence that may be.
+    pub(super) async fn read_rebuttals(self: Arc<Self>, ledger: Ledger, ref_block: u64) {
+        let slashed = ledger.watch.values().filter(|watched| watched.slashed).map(|watched| watched.challenge.epoch);
+        let Some(oldest) = slashed.min() else { return };
+        let since = match self.ref_block_of(oldest).await {
+            Ok(Some(block)) => block,
+            // We were not there then: what is new is ours to read, the rest was others'.
+            Ok(None) | Err(_) => ref_block,
+        };
+        if let Err(error) = self.rebuttals.read(since, ref_block).await {
+            warn!(%error, "rebuttals could not be read; they are read with the next epoch");
+        }
+    }
+
+    async fn ref_block_of(&self, epoch: u64) -> Result<Option<u64>, StoreError> {
+        Ok(self.store.outcome(epoch).await?.map(|certified| certified.outcome.report.ref_block))
+    }
+
+    /// What the provider answered on the chain to the challenge whose silence is slashed, unless a wrong answer was slashed since.
+    pub(super) async fn rebuttal(&self, subject: &Subject, kinds: Kinds, ref_block: u64) -> Result<Option<Transcript>, MeasureError> {
+        let Some(watched) = subject.watched.as_ref().filter(|watched| watched.slashed) else { return Ok(None) };
+        let Some(rebuttal) = self.rebuttals.of_challenge(&watched.challenge, ref_block).await else { return Ok(None) };
+        let Some(claims) = subject.claims_of(&watched.challenge) else { return Ok(None) };
+        if self.was_slashed_since(subject.terms.provider, rebuttal.block_number).await? {
+            return Ok(None);
+        }
+        Ok(transcript(rebuttal.answer, &watched.challenge, &claims, kinds, &subject.terms.keys.receipt_key))
+    }
+
+    /// Whether a certified report whose reference block is not before `block` slashes the provider for an answer.
+    async fn was_slashed_since(&self, provider: ProviderId, block: u64) -> Result<bool, StoreError> {
+        for epoch in self.store.certified_epochs(LOOK_BACK).await? {
+            let Some(outcome) = self.store.outcome(epoch).await?.map(|certified| certified.outcome) else { continue };
+            if outcome.report.ref_block < block {
+                break;
+            }
+            let verdict = outcome.verdicts.iter().find(|verdict| verdict.provider == provider);
+            if verdict.is_some_and(|verdict| matches!(verdict.slash_reason, Some(Fault::StorageInvalid | Fault::StorageMissing))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,123 @@
+//! A provider that is measured in an epoch, and its set-up beside the measuring.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use assay_chain::ProviderRecord;
+use assay_challenger::link::{Line, LinkError};
+use assay_core::challenge::Challenge;
+use assay_core::claim::{ClaimRoot, ClaimSet};
+use assay_core::report::{Ledger, ProviderTerms, Watched};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::open::OpenChallenges;
+use super::{Measurer, set_up_time};
+use crate::frame::Frame;
+use crate::store::StoreError;
+
+/// One provider this oracle measures in this epoch, with as much of it as its set-up has reached.
+pub(super) struct Subject {
+    pub(super) terms: ProviderTerms,
+    pub(super) line: Line,
+    /// The claim set that is registered in this epoch.
+    pub(super) claims: OnceLock<Arc<ClaimSet>>,
+    /// What the parent's ledger says that its panel watches.
+    pub(super) watched: Option<Watched>,
+    /// The claim set of the watched challenge, when it is another than the registered one.
+    watched_claims: OnceLock<Arc<ClaimSet>>,
+    pub(super) open: OpenChallenges,
+}
+
+impl Subject {
+    /// The challenge that the panel asks. One whose silence is slashed is not asked any more.
+    pub(super) fn watched(&self) -> Option<&Challenge> {
+        self.watched.as_ref().filter(|watched| !watched.slashed).map(|watched| &watched.challenge)
+    }
+
+    /// The claim set that a challenge names, as far as we have it.
+    pub(super) fn claims_of(&self, challenge: &Challenge) -> Option<Arc<ClaimSet>> {
+        let set = if self.names_registered(challenge) { &self.claims } else { &self.watched_claims };
+        set.get().cloned()
+    }
+
+    /// Whether silence on it would be the provider's. A set that is registered is the provider's to serve; of an older one that we never
+    /// held an answer cannot be judged, so that we have no business asking.
+    pub(super) fn can_ask(&self, challenge: &Challenge) -> bool {
+        self.names_registered(challenge) || self.watched_claims.get().is_some()
+    }
+
+    fn names_registered(&self, challenge: &Challenge) -> bool {
+        root_of(challenge) == self.terms.keys.claims
+    }
+}
+
+fn root_of(challenge: &Challenge) -> ClaimRoot {
+    ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }
+}
+
+/// Starts a provider's set-up.
+pub(super) fn begin(
+    measurer: &Arc<Measurer>,
+    frame: &Arc<Frame>,
+    terms: ProviderTerms,
+    ledger: &Ledger,
+    set_ups: &mut JoinSet<()>,
+) -> (Arc<Subject>, AbortHandle) {
+    let subject = Arc::new(Subject {
+        terms,
+        line: Line::default(),
+        claims: OnceLock::new(),
+        watched: ledger.watch.get(&terms.provider).cloned(),
+        watched_claims: OnceLock::new(),
+        open: OpenChallenges::default(),
+    });
+    let (measurer, frame, shared) = (measurer.clone(), frame.clone(), subject.clone());
+    let set_up = set_ups.spawn(async move {
+        let epoch = frame.setting.epoch;
+        if let Err(error) = measurer.recall(&shared, epoch).await {
+            warn!(epoch, %error, "claim sets that are kept cannot be read");
+        }
+        let Some(record) = frame.records.get(&terms.provider) else { return };
+        let pause = Duration::from_millis(frame.setting.params.slot_ms);
+        // What went wrong is not logged: an outage is a measurement, and secret until the reveals.
+        while measurer.set_up(&shared, record, epoch, set_up_time(&frame.setting.params)).await.is_err() {
+            sleep(pause).await;
+        }
+    });
+    (subject, set_up)
+}
+
+impl Measurer {
+    /// Takes the claim sets that are kept from earlier epochs: they come before the provider serves them again, if it ever does.
+    async fn recall(&self, subject: &Subject, epoch: u64) -> Result<(), StoreError> {
+        if let Some(claims) = self.store.claims(&subject.terms.keys.claims.hash).await? {
+            self.store.put_claims(epoch, &claims).await?;
+            subject.claims.get_or_init(|| Arc::new(claims));
+        }
+        let Some(Watched { challenge, .. }) = &subject.watched else { return Ok(()) };
+        if !subject.names_registered(challenge)
+            && let Some(claims) = self.store.claims(&challenge.claim_root).await?
+        {
+            self.store.put_claims(epoch, &claims).await?;
+            subject.watched_claims.get_or_init(|| Arc::new(claims));
+        }
+        Ok(())
+    }
+
+    async fn set_up(&self, subject: &Subject, record: &ProviderRecord, epoch: u64, warm_up: Duration) -> Result<(), LinkError> {
+        let link = subject.line.open(&record.endpoint, &self.links).await?;
+        // A provider that draws this out only delays its own claims.
+        let _ = timeout(warm_up, link.warm_up()).await;
+        if subject.claims.get().is_some() {
+            return Ok(());
+        }
+        let claims = link.claims(record.claim_sequence, subject.terms.keys.claims, record.claim_count).await?;
+        let claims = subject.claims.get_or_init(|| Arc::new(claims));
+        if let Err(error) = self.store.put_claims(epoch, claims).await {
+            warn!(epoch, %error, "a claim set could not be kept");
+        }
+        Ok(())
+    }
+}
