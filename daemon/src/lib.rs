@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod health;
 pub mod keystore;
 pub mod shutdown;
+pub mod sqlite;
 pub mod telemetry;
 
 mod run;

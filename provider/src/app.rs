@@ -36,7 +36,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The data directory cannot be used.
-    #[error("data directory {}", path.display())]
+    #[error("data directory {}: {source}; give this user write permission there, or set data_dir to another directory", path.display())]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// Another process works in the data directory.
-    #[error("data directory {} is used by another process", .0.display())]
+    #[error("data directory {} is used by another process; stop it, or give this provider a data_dir of its own", .0.display())]
     Locked(PathBuf),
     /// The store does not open.
     #[error(transparent)]
@@ -53,7 +53,7 @@ pub enum AppError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The server broke.
-    #[error("gRPC server")]
+    #[error("the gRPC server failed; start again")]
     Serve(#[from] tonic::transport::Error),
 }
 

@@ -70,9 +70,10 @@ impl Store {
     /// Opens the data directory and drops uploads that nobody went on with.
     pub async fn open(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
         let files = Files::open(&config.data_dir)?;
-        let index = Index::open(&config.data_dir.join("index.sqlite")).await?;
+        let index_path = config.data_dir.join("index.sqlite");
+        let index = Index::open(&index_path).await.map_err(|error| error.of_index(&index_path))?;
         if config.provider_id.0 != 0 {
-            index.bind(&config.domain()).await?;
+            index.bind(&config.domain()).await.map_err(|error| error.of_index(&index_path))?;
         }
         let store = Arc::new(Self {
             domain: config.domain(),

@@ -106,6 +106,9 @@ impl<I: Inbox> Committee for CommitteeService<I> {
 }
 
 async fn parse(envelope: Bytes) -> Result<Message, Status> {
+    if envelope.len() > MAX_MESSAGE_BYTES {
+        return Err(Status::invalid_argument(format!("the envelope has {} bytes, at most {MAX_MESSAGE_BYTES} are taken", envelope.len())));
+    }
     let parsed = match envelope.len() > PARSED_IN_PLACE_BYTES {
         false => Message::decode(&envelope),
         true => {
