@@ -84,7 +84,7 @@ pub enum ProtectionError {
         path: String,
     },
     /// Another process signs with it.
-    #[error("signing record {path} is held by another process, probably an oracle node; stop it first")]
+    #[error("another oracle process holds {path}; stop it first")]
     Held {
         /// The file.
         path: String,

@@ -139,6 +139,10 @@ async fn a_provider_with_a_damaged_index_or_anothers() {
     drop(setup.start().await);
     let message = refused(&mut setup.set("provider_id", 2).run()).await;
     assert_says(&message, &["holds claims of provider 1", "correct provider_id"]);
+    for name in ["data/index.sqlite-wal", "data/index.sqlite-shm"] {
+        // Left by a kill: what is in them is read instead of the file.
+        let _ = fs::remove_file(setup.path(name));
+    }
     fs::write(setup.path("data/index.sqlite"), vec![0x5a; 20_000]).unwrap();
     let message = setup.set("provider_id", 1).refused().await;
     assert_says(&message, &[&setup.shown("data/index.sqlite"), "not a database", "restore a backup"]);

@@ -73,7 +73,7 @@ async fn a_second_node_on_the_same_data() {
     assert_says(&message, &[&setup.shown("data/node.sqlite"), "used by another node", "stop that node", "data_dir of its own"]);
     // The same node once more, which would sign with the same key.
     let message = refused(&mut setup.run()).await;
-    assert_says(&message, &[&setup.shown("protection.sqlite"), "held by another process", "stop it first"]);
+    assert_says(&message, &[&setup.shown("protection.sqlite"), "another oracle process holds", "stop it first"]);
     assert!(first.process.ended().is_none(), "the first one goes on");
     first.stop().await;
 }
