@@ -22,7 +22,7 @@ pub enum ChainError {
         reason: String,
     },
     /// The node answered with an error.
-    #[error("the RPC at {url} refused {what}: {reason}")]
+    #[error("the RPC at {url} refused {what}: {reason}; check its limits and its access, or name another in rpc_url")]
     Refused {
         /// Where.
         url: String,
@@ -80,7 +80,7 @@ pub enum ChainError {
         limit: u64,
     },
     /// The node does not know the block.
-    #[error("the RPC at {url} has no block {block}; it may lag behind or have been reset")]
+    #[error("the RPC at {url} has no block {block}; it may lag behind or have been reset: wait, or name another in rpc_url")]
     NoBlock {
         /// Where.
         url: String,

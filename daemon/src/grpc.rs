@@ -10,7 +10,7 @@ use tonic::transport::server::TcpIncoming;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process holds the port.
-    #[error("port {} of {} is taken by another process; stop that process or configure another port", .0.port(), .0.ip())]
+    #[error("port {} of {} is taken by another process; stop that process or choose another port for {} in the config", .0.port(), .0.ip(), .0)]
     Taken(SocketAddr),
     /// Ports below 1024 need a privilege.
     #[error("not allowed to listen on {0}; use a port above 1023 or grant the privilege")]
@@ -19,7 +19,7 @@ pub enum BindError {
     #[error("{} is not an address of this machine; listen on 0.0.0.0, 127.0.0.1 or one of its own", .0.ip())]
     NotOurs(SocketAddr),
     /// Any other failure.
-    #[error("cannot listen on {addr}")]
+    #[error("cannot listen on {addr}; configure another address")]
     Other {
         /// The address asked for.
         addr: SocketAddr,

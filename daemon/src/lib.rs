@@ -9,6 +9,7 @@ pub mod health;
 pub mod keystore;
 pub mod persistence;
 pub mod shutdown;
+pub mod sqlite;
 pub mod telemetry;
 
 mod run;

@@ -22,6 +22,7 @@ use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
 use crate::frame::{Frame, Frames};
+use crate::identity::{self, IdentityError};
 use crate::measure::{self, Bend, MeasureError, Measurer, Rebuttals};
 use crate::peers::{self, Outgoing};
 use crate::settle::Settler;
@@ -54,6 +55,9 @@ pub enum AppError {
         /// The contract's.
         theirs: assay_core::hash::Hash32,
     },
+    /// Key and id are not the registered ones.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The beacon.
     #[error(transparent)]
     Beacon(#[from] BeaconError),
@@ -135,6 +139,7 @@ impl Node {
         if settlement.params_hash != params.hash() {
             return Err(AppError::Params { ours: params.hash(), theirs: settlement.params_hash });
         }
+        identity::check(&client, config.oracle_id, &verdict.public_key()).await?;
         let beacon = BeaconClient::connect(&config.beacon).await?;
         let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
         let protection = Protection::open(&config.protection_file, &verdict.public_key(), &instance).await?;

@@ -9,7 +9,6 @@ use assay_core::bls::{BlsError, PublicKey};
 use assay_core::hash::Hash32;
 use assay_proto::rest::BeaconChain;
 use reqwest::{StatusCode, Url};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -50,7 +49,10 @@ pub enum BeaconError {
     #[error("beacon round {0} is not out yet")]
     TooEarly(u64),
     /// Every relay failed.
-    #[error("no beacon relay gave a valid answer: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error(
+        "no beacon relay gave a valid answer: {}; check the network, and correct [beacon] urls, chain_hash and public_key",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
     AllRelays(Vec<RelayError>),
 }
 
@@ -76,6 +78,12 @@ pub enum RelayFault {
     /// The round is not out.
     #[error("has not got the round yet")]
     NotYet,
+    /// The chain is not served there.
+    #[error("does not serve the chain {pinned} that [beacon] chain_hash pins")]
+    UnknownChain {
+        /// The config's chain hash.
+        pinned: Hash32,
+    },
     /// More than an answer can be.
     #[error("answers with more than {MAX_RESPONSE_BYTES} bytes")]
     TooBig,
@@ -83,7 +91,7 @@ pub enum RelayFault {
     #[error("answers with something that is not drand's JSON ({0})")]
     Malformed(String),
     /// A chain other than the pinned one.
-    #[error("serves another chain: {what} is {found}, the config pins {pinned}")]
+    #[error("serves another chain: {what} is {found}, [beacon] pins {pinned}")]
     OtherChain {
         /// Which property differs.
         what: &'static str,
@@ -93,7 +101,7 @@ pub enum RelayFault {
         pinned: String,
     },
     /// A round with a signature that does not verify.
-    #[error("gives round {round} a signature that does not verify ({error})")]
+    #[error("gives round {round} a signature that does not verify ({error}): take it out of [beacon] urls")]
     BadSignature {
         /// The round.
         round: u64,
@@ -154,9 +162,11 @@ pub struct BeaconClient {
 
 /// What the chain hash covers besides [`ChainInfo`].
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-struct Group {
-    hash: Vec<u8>,
-    beacon_id: String,
+pub struct Group {
+    /// Of the drand group.
+    pub hash: Vec<u8>,
+    /// The chain's name among the group's chains.
+    pub beacon_id: String,
 }
 
 impl BeaconClient {
@@ -245,35 +255,19 @@ impl BeaconClient {
     }
 
     async fn fetch_info(&self, relay: &Relay, config: &BeaconConfig) -> Result<(ChainInfo, Group), RelayFault> {
-        let info: InfoJson = self.fetch(relay, "info").await?;
-        let same = |what, found: &str, pinned: &str| {
-            let (found, pinned) = (found.to_ascii_lowercase(), pinned.trim_start_matches("0x").to_ascii_lowercase());
-            if found == pinned { Ok(()) } else { Err(RelayFault::OtherChain { what, found, pinned }) }
-        };
-        same("the scheme", &info.scheme, SCHEME)?;
-        same("the chain hash", &info.hash, &config.chain_hash.to_string())?;
-        same("the public key", &info.public_key, &config.public_key)?;
-        if info.period == 0 || info.period > MAX_PERIOD_S {
-            return Err(RelayFault::Malformed(format!("a period of {} s", info.period)));
-        }
-        let chain = ChainInfo { public_key: self.info.public_key, genesis_s: info.genesis_time, period_s: info.period };
-        let group_hash = hex::decode(&info.group_hash).map_err(|_| RelayFault::Malformed("a group hash that is not hex".into()))?;
-        let computed = chain_hash(&chain, &group_hash, &info.metadata.beacon_id);
-        same("the hash of its genesis, period and key", &hex::encode(computed.0), &config.chain_hash.to_string())?;
-        Ok((chain, Group { hash: group_hash, beacon_id: info.metadata.beacon_id }))
+        let bytes = self.fetch(relay, "info").await.map_err(|fault| match fault {
+            RelayFault::NotYet => RelayFault::UnknownChain { pinned: config.chain_hash },
+            fault => fault,
+        })?;
+        decode_info(&bytes, config, &self.info.public_key)
     }
 
     async fn fetch_round(&self, relay: &Relay, asked: Option<u64>) -> Result<Round, RelayFault> {
         let path = asked.map_or_else(|| "public/latest".to_owned(), |number| format!("public/{number}"));
-        let json: RoundJson = self.fetch(relay, &path).await?;
-        if let Some(asked) = asked.filter(|asked| *asked != json.round) {
-            return Err(RelayFault::OtherRound { asked, found: json.round });
-        }
-        let signature = hex::decode(&json.signature).map_err(|_| RelayFault::Malformed("a signature that is not hex".into()))?;
-        self.info.verify(json.round, &signature).map_err(|error| RelayFault::BadSignature { round: json.round, error })
+        decode_round(&self.fetch(relay, &path).await?, asked, &self.info)
     }
 
-    async fn fetch<T: DeserializeOwned>(&self, relay: &Relay, path: &str) -> Result<T, RelayFault> {
+    async fn fetch(&self, relay: &Relay, path: &str) -> Result<Vec<u8>, RelayFault> {
         let unreachable = |error: reqwest::Error| RelayFault::Unreachable(innermost(&error.without_url()));
         let url = relay.base.join(path).map_err(|error| RelayFault::Malformed(error.to_string()))?;
         let mut response = self.http.get(url).send().await.map_err(unreachable)?;
@@ -289,7 +283,7 @@ impl BeaconClient {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|error| RelayFault::Malformed(error.to_string()))
+        Ok(body)
     }
 
     fn remember(&self, round: Round) {
@@ -323,6 +317,36 @@ impl Relay {
     fn failed(&self, fault: RelayFault) -> RelayError {
         RelayError { relay: self.shown.clone(), fault }
     }
+}
+
+/// Reads a relay's `/info` and holds it against the config: scheme, hash, key, and the hash over genesis and period.
+pub fn decode_info(bytes: &[u8], config: &BeaconConfig, public_key: &PublicKey) -> Result<(ChainInfo, Group), RelayFault> {
+    let info: InfoJson = serde_json::from_slice(bytes).map_err(|error| RelayFault::Malformed(error.to_string()))?;
+    let same = |what, found: &str, pinned: &str| {
+        let (found, pinned) = (found.to_ascii_lowercase(), pinned.trim_start_matches("0x").to_ascii_lowercase());
+        if found == pinned { Ok(()) } else { Err(RelayFault::OtherChain { what, found, pinned }) }
+    };
+    same("the scheme", &info.scheme, SCHEME)?;
+    same("the chain hash", &info.hash, &config.chain_hash.to_string())?;
+    same("the public key", &info.public_key, &config.public_key)?;
+    if info.period == 0 || info.period > MAX_PERIOD_S {
+        return Err(RelayFault::Malformed(format!("a period of {} s", info.period)));
+    }
+    let chain = ChainInfo { public_key: *public_key, genesis_s: info.genesis_time, period_s: info.period };
+    let group_hash = hex::decode(&info.group_hash).map_err(|_| RelayFault::Malformed("a group hash that is not hex".into()))?;
+    let computed = chain_hash(&chain, &group_hash, &info.metadata.beacon_id);
+    same("the hash of its genesis, period and key", &hex::encode(computed.0), &config.chain_hash.to_string())?;
+    Ok((chain, Group { hash: group_hash, beacon_id: info.metadata.beacon_id }))
+}
+
+/// Reads a relay's round and verifies its signature under the chain's key. `None` asks for the latest.
+pub fn decode_round(bytes: &[u8], asked: Option<u64>, chain: &ChainInfo) -> Result<Round, RelayFault> {
+    let json: RoundJson = serde_json::from_slice(bytes).map_err(|error| RelayFault::Malformed(error.to_string()))?;
+    if let Some(asked) = asked.filter(|asked| *asked != json.round) {
+        return Err(RelayFault::OtherRound { asked, found: json.round });
+    }
+    let signature = hex::decode(&json.signature).map_err(|_| RelayFault::Malformed("a signature that is not hex".into()))?;
+    chain.verify(json.round, &signature).map_err(|error| RelayFault::BadSignature { round: json.round, error })
 }
 
 /// drand's chain hash: SHA-256 of period, genesis time, key, group hash and, unless it is the default one, beacon id

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 use assay_core::ids::{Address, Instance};
@@ -93,7 +95,7 @@ pub enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The config file contradicts itself.
-    #[error("{path}: {problem}")]
+    #[error("config file {path} contradicts itself: {problem}")]
     Contradiction {
         /// The file.
         path: PathBuf,
@@ -107,13 +109,16 @@ pub enum CliError {
     #[error(transparent)]
     Protection(#[from] ProtectionError),
     /// A file.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; check the path and its permissions")]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
+    /// What was asked for cannot be printed.
+    #[error("standard output cannot be written: {0}; free space, or send the output elsewhere")]
+    Output(std::io::Error),
     /// The node.
     #[error(transparent)]
     App(#[from] AppError),
@@ -126,12 +131,17 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Keys { verdict, transmitter, password_file, kdf } => keys(&verdict, &transmitter, &password_file, kdf),
         Command::Config { config } => {
             let config = load(&config)?;
-            println!("oracle {} on chain {}, settlement {}", config.oracle_id, config.chain.chain_id, config.chain.settlement);
-            println!("parameters {} ({:?})", config.params.params().hash(), config.params);
-            Ok(())
+            print(format_args!("oracle {} on chain {}, settlement {}", config.oracle_id, config.chain.chain_id, config.chain.settlement))?;
+            print(format_args!("parameters {} ({:?})", config.params.params().hash(), config.params))
         }
         Command::Protection(command) => protection(command).await,
     }
+}
+
+/// An export that did not arrive must not look like one that did: a full disk or a closed pipe is an error, not a panic.
+fn print(line: impl Display) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CliError::Output)
 }
 
 fn load(path: &std::path::Path) -> Result<Config, CliError> {
@@ -149,11 +159,14 @@ fn keys(verdict: &std::path::Path, transmitter: &std::path::Path, password_file:
         KdfChoice::Pbkdf2 => Kdf::Pbkdf2,
     };
     let key = keystore::create_bls(verdict, &password, kdf)?;
-    let address: Address = keystore::create_secp(transmitter, &password, kdf)?.address();
-    println!("verdict key      {:?}", key.public_key());
-    println!("transmitter      {address}");
-    println!("Back up both files and the password: a lost verdict key cannot be replaced within its committee set.");
-    Ok(())
+    // Both keys or none: a verdict key that was never used or shown is taken away again.
+    let created = keystore::create_secp(transmitter, &password, kdf).inspect_err(|_| {
+        let _ = std::fs::remove_file(verdict);
+    });
+    let address: Address = created?.address();
+    print(format_args!("verdict key      {:?}", key.public_key()))?;
+    print(format_args!("transmitter      {address}"))?;
+    print(format_args!("Back up both files and the password: a lost verdict key cannot be replaced within its committee set."))
 }
 
 async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
@@ -165,21 +178,21 @@ async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
     match command {
         ProtectionCommand::Init { .. } => {
             Protection::create(&config.protection_file, &key, &instance).await?;
-            println!("created {}", config.protection_file.display());
+            print(format_args!("created {}", config.protection_file.display()))?;
         }
         ProtectionCommand::Export { .. } => {
-            println!("{}", Protection::open(&config.protection_file, &key, &instance).await?.export_json().await?);
+            print(Protection::open(&config.protection_file, &key, &instance).await?.export_json().await?)?;
         }
         ProtectionCommand::Import { file, .. } => {
             let text = std::fs::read_to_string(&file).map_err(|source| CliError::File { path: file.clone(), source })?;
             let merged = Protection::open(&config.protection_file, &key, &instance).await?.import_json(&text).await?;
-            println!(
+            print(format_args!(
                 "merged {}: {} statements added, {} known, {} contradicted ours and stay blocked",
                 file.display(),
                 merged.added,
                 merged.known,
                 merged.contradicted
-            );
+            ))?;
         }
     }
     Ok(())

@@ -283,7 +283,7 @@ impl Actor {
     async fn deliver(&mut self, message: Message) -> DeliverOutcome {
         let epoch = message.epoch();
         if !self.running.contains_key(&epoch) {
-            return DeliverOutcome::Later;
+            return DeliverOutcome::Refused(Refusal::later(&format!("epoch {epoch} is not open here")));
         }
         let input = match self.verify(epoch, &message) {
             Ok(input) => input,
@@ -302,7 +302,7 @@ impl Actor {
             Ok(false) => DeliverOutcome::Known,
             Err(error) => {
                 error!(%error, epoch, "a message could not be stored and is not acknowledged");
-                DeliverOutcome::Later
+                DeliverOutcome::Refused(Refusal::later("it cannot be stored here now"))
             }
         }
     }

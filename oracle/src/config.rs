@@ -93,6 +93,20 @@ pub struct ChainSection {
     pub max_fee_per_gas_wei: u64,
 }
 
+impl ChainSection {
+    fn contradiction(&self) -> Option<String> {
+        let contracts = [
+            ("chain.oracle_registry", self.oracle_registry),
+            ("chain.provider_registry", self.provider_registry),
+            ("chain.settlement", self.settlement),
+        ];
+        let twice = [(0, 1), (0, 2), (1, 2)].map(|(left, right)| (contracts[left], contracts[right]));
+        twice.into_iter().find(|(left, right)| left.1 == right.1).map(|((left, address), (right, _))| {
+            format!("{left} and {right} are both {address}: they are two contracts; take each from the network's announcement")
+        })
+    }
+}
+
 fn default_max_fee() -> u64 {
     100_000_000_000
 }
@@ -108,6 +122,16 @@ impl Config {
         }
         if self.protection_file.starts_with(&self.data_dir) && self.protection_file == self.data_dir.join("node.sqlite") {
             return Some("protection_file is the node's database: signing protection needs a file of its own".into());
+        }
+        if self.keys.verdict == self.keys.transmitter {
+            let path = self.keys.verdict.display();
+            return Some(format!("keys.verdict and keys.transmitter are both {path}: they are two keys; name a keystore for each"));
+        }
+        if let Some(problem) = self.chain.contradiction() {
+            return Some(problem);
+        }
+        if self.providers.connect_timeout_ms == 0 || self.providers.call_timeout_ms == 0 {
+            return Some("a timeout in [providers] is 0, so that no provider can ever answer: give it milliseconds".into());
         }
         self.params.params().contradiction().map(|problem| format!("params: {problem}"))
     }

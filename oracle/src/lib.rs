@@ -12,6 +12,7 @@ pub mod clock;
 pub mod committee;
 pub mod config;
 pub mod frame;
+pub mod identity;
 pub mod measure;
 pub mod peers;
 pub mod seeds;

@@ -34,7 +34,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The data directory cannot be used.
-    #[error("data directory {}", path.display())]
+    #[error("data directory {}: {source}; give this user write permission there, or set data_dir to another directory", path.display())]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// Another process works in the data directory.
-    #[error("data directory {} is used by another process", .0.display())]
+    #[error("data directory {} is used by another process; stop it, or give this provider a data_dir of its own", .0.display())]
     Locked(PathBuf),
     /// The store does not open.
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub enum AppError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The server broke.
-    #[error("gRPC server")]
+    #[error("the gRPC server failed; start again")]
     Serve(#[from] tonic::transport::Error),
 }
 

@@ -106,21 +106,29 @@ pub enum CliError {
     #[error(transparent)]
     Rebut(#[from] RebutError),
     /// A file cannot be written.
-    #[error("{}", path.display())]
+    #[error("{} cannot be written; check its directory and the free space", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+    /// The config file contradicts itself.
+    #[error("config file {} contradicts itself: {problem}", path.display())]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What contradicts.
+        problem: String,
+    },
     /// A config exists already.
-    #[error("{} exists already; another key would orphan its claims", .0.display())]
+    #[error("{} exists already; another key would orphan its claims: run with it, or name another directory", .0.display())]
     Exists(PathBuf),
     /// The config does not turn into text.
     #[error("the config cannot be written as TOML")]
     Toml(#[from] toml::ser::Error),
     /// Standard output or the signal handlers.
-    #[error("system")]
+    #[error("standard output or the signal handlers do not work; start it where they do")]
     Io(#[from] io::Error),
 }
 
@@ -158,12 +166,15 @@ fn init(arguments: Init) -> Result<(), CliError> {
         false => Kdf::Scrypt,
     };
     let key = keystore::create_secp(&config.keystore, &Password::from_file(&config.password_file)?, kdf)?;
-    write_new(&config_path, &toml::to_string(&config)?)?;
+    // A key without its config stands in the way of the next attempt, and nothing knows it yet.
+    write_new(&config_path, &toml::to_string(&config)?).inspect_err(|_| {
+        let _ = fs::remove_file(&config.keystore);
+    })?;
     print_json(&serde_json::json!({ "config": config_path, "receiptKey": key.address() }))
 }
 
 async fn run(arguments: Run) -> Result<(), CliError> {
-    let mut config: Config = config::load(&arguments.config)?;
+    let mut config = load(&arguments.config)?;
     if let Some(id) = arguments.provider_id {
         config.provider_id = ProviderId(id);
     }
@@ -174,8 +185,9 @@ async fn run(arguments: Run) -> Result<(), CliError> {
 }
 
 async fn claims(arguments: Claims) -> Result<(), CliError> {
-    let config: Config = config::load(&arguments.config)?;
-    let index = Index::open(&config.data_dir.join("index.sqlite")).await?;
+    let config = load(&arguments.config)?;
+    let path = config.data_dir.join("index.sqlite");
+    let index = Index::open(&path).await.map_err(|error| error.of_index(&path))?;
     let Some(set) = index.newest().await? else { return Ok(()) };
     print_json(&serde_json::json!({
         "sequence": set.sequence, "root": set.root.hash, "blocks": set.root.blocks, "count": set.count,
@@ -189,6 +201,14 @@ async fn claims(arguments: Claims) -> Result<(), CliError> {
     Ok(())
 }
 
+fn load(path: &Path) -> Result<Config, CliError> {
+    let config: Config = config::load(path)?;
+    match config.contradiction() {
+        Some(problem) => Err(CliError::Contradiction { path: path.to_owned(), problem }),
+        None => Ok(config),
+    }
+}
+
 fn address(text: &str) -> Result<Address, String> {
     Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }
@@ -198,6 +218,10 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
+    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        // Half a config is none.
+        let _ = fs::remove_file(path);
+    }
     written.map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 

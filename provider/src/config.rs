@@ -38,6 +38,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// What contradicts itself, in words.
+    pub fn contradiction(&self) -> Option<String> {
+        if self.provider_registry == self.settlement {
+            let address = self.settlement;
+            return Some(format!(
+                "provider_registry and settlement are both {address}: they are two contracts; take each from the network's announcement"
+            ));
+        }
+        let limits = [
+            ("transfers", self.limits.transfers as u64),
+            ("reads", self.limits.reads as u64),
+            ("requests_per_connection", self.limits.requests_per_connection as u64),
+            ("upload_idle_s", self.limits.upload_idle_s),
+            ("challenge_timeout_ms", self.limits.challenge_timeout_ms),
+        ];
+        let (name, _) = limits.into_iter().find(|(_, limit)| *limit == 0)?;
+        Some(format!("limits.{name} is 0, so that no request can ever be served: give it at least 1, or leave it out"))
+    }
+
     /// What claims are bound to.
     pub fn domain(&self) -> ClaimDomain {
         ClaimDomain { chain_id: self.chain_id, provider_registry: self.provider_registry, provider: self.provider_id }

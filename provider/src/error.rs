@@ -1,13 +1,18 @@
 //! What can go wrong, and what the caller is told about it.
 
+use std::borrow::Cow;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use assay_core::challenge::Kind;
 use assay_core::claim::{ClaimError, ClaimRoot};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
 use assay_core::secp::SecpError;
+use assay_daemon::sqlite;
 use assay_proto::convert::ConvertError;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 use thiserror::Error;
 use tonic::Status;
 use tracing::error;
@@ -148,13 +153,24 @@ pub enum StoreError {
     #[error("index: {0}")]
     Index(#[from] sqlx::Error),
     /// The index cannot be brought to this version.
-    #[error("index migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the index was written by another version of assay-provider: {0}; run that version")]
+    Migrate(#[from] MigrateError),
+    /// The index cannot be opened.
+    #[error("index {}: {source}; {}", path.display(), sqlite::remedy(code(source).as_deref()))]
+    OpenIndex {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// The index holds something that this code did not write.
     #[error("the index is damaged: {0}")]
     Damaged(&'static str),
     /// The index belongs to another provider, chain or registry.
-    #[error("the data directory holds claims of provider {provider} on chain {chain_id}; the config names another")]
+    #[error(
+        "the data directory holds claims of provider {provider} on chain {chain_id}, and the config names another; correct provider_id, \
+         chain_id and provider_registry, or set data_dir to this provider's own"
+    )]
     OtherIdentity {
         /// Provider id in the index.
         provider: u64,
@@ -167,6 +183,23 @@ pub enum StoreError {
     /// A task of our own died.
     #[error("a task of this process ended unexpectedly")]
     Task,
+}
+
+impl StoreError {
+    /// Names the index's file in what the database said while it was opened.
+    pub fn of_index(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::Index(source) => Self::OpenIndex { path, source },
+            Self::Migrate(MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) => Self::OpenIndex { path, source },
+            other => other,
+        }
+    }
+}
+
+/// SQLite's result code.
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
 
 impl From<io::Error> for StoreError {
@@ -206,7 +239,14 @@ impl From<StoreError> for Status {
             | E::NothingClaimed
             | E::UnknownKind(_)
             | E::NotGiven { .. } => Self::failed_precondition(text),
-            E::Io(_) | E::Index(_) | E::Migrate(_) | E::Damaged(_) | E::OtherIdentity { .. } | E::Sign(_) | E::Task => {
+            E::Io(_)
+            | E::Index(_)
+            | E::OpenIndex { .. }
+            | E::Migrate(_)
+            | E::Damaged(_)
+            | E::OtherIdentity { .. }
+            | E::Sign(_)
+            | E::Task => {
                 error!(error = text, "request failed");
                 Self::internal("the provider failed; its log says why")
             }

@@ -80,9 +80,10 @@ impl Store {
     /// Opens the data directory to read from it, beside the process that serves from it.
     pub async fn open_beside(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
         let files = Files::open(&config.data_dir)?;
-        let index = Index::open(&config.data_dir.join("index.sqlite")).await?;
+        let index_path = config.data_dir.join("index.sqlite");
+        let index = Index::open(&index_path).await.map_err(|error| error.of_index(&index_path))?;
         if config.provider_id.0 != 0 {
-            index.bind(&config.domain()).await?;
+            index.bind(&config.domain()).await.map_err(|error| error.of_index(&index_path))?;
         }
         Ok(Arc::new(Self {
             domain: config.domain(),

@@ -69,7 +69,7 @@ impl Beacon {
         }
     }
 
-    fn round_json(&self, round: u64) -> Value {
+    pub(crate) fn round_json(&self, round: u64) -> Value {
         let signature = beacon::sign(&self.key.0, round);
         json!({
             "round": round,
@@ -78,7 +78,7 @@ impl Beacon {
         })
     }
 
-    fn info_json(&self) -> Value {
+    pub(crate) fn info_json(&self) -> Value {
         json!({
             "public_key": hex::encode(self.info.public_key.to_compressed()),
             "period": self.info.period_s,

@@ -24,7 +24,7 @@ use assay_core::secp::{self, Signature65};
 use assay_core::slice::{self, CHUNK_BYTES, Slice};
 use assay_core::transcript::{self, Outcome as Judged, Reading, Transcript};
 use assay_daemon::keystore::{self, Password};
-use assay_oracle::beacon::{BeaconClient, BeaconConfig};
+use assay_oracle::beacon::{BeaconClient, BeaconConfig, decode_info, decode_round};
 use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, decode_reveal, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
@@ -58,6 +58,8 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "replica_header", run: replica_header, seeds: seeds::replica_headers },
     Target { name: "points", run: points, seeds: seeds::points },
     Target { name: "beacon_round", run: beacon_round, seeds: seeds::beacon_rounds },
+    Target { name: "beacon_json", run: beacon_json, seeds: seeds::beacon_answers },
+    Target { name: "protection_import", run: protection_import, seeds: seeds::protection_exports },
     Target { name: "endpoint", run: endpoint, seeds: seeds::endpoints },
     Target { name: "keystore", run: keystore, seeds: seeds::keystores },
     Target { name: "config", run: config, seeds: seeds::configs },
@@ -330,6 +332,46 @@ pub fn beacon_round(bytes: &[u8]) -> bool {
 }
 
 // ---- text ----
+
+/// A relay's `/info` or round as JSON: what is accepted is the pinned chain, or the one signature of its round.
+pub fn beacon_json(bytes: &[u8]) -> bool {
+    let (config, chain) = seeds::beacon_config();
+    let info = decode_info(bytes, config, &chain.public_key);
+    if let Ok(info) = &info {
+        assert_eq!(info, chain, "a relay shifted the rounds");
+    }
+    let round = decode_round(bytes, None, chain);
+    if let Ok(round) = &round {
+        assert_eq!(round.signature, assay_core::beacon::sign(seeds::beacon_key(), round.number));
+        assert!(decode_round(bytes, Some(round.number), chain).is_ok());
+        assert!(decode_round(bytes, Some(round.number.wrapping_add(1)), chain).is_err());
+    }
+    for error in [info.as_ref().err(), round.as_ref().err()].into_iter().flatten() {
+        assert!(!error.to_string().is_empty());
+    }
+    info.is_ok() || round.is_ok()
+}
+
+/// An exported signing record, imported into an empty one: all of it or nothing, and a second time nothing new.
+pub fn protection_import(bytes: &[u8]) -> bool {
+    // What is not JSON needs no database to be refused.
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) else {
+        return false;
+    };
+    seeds::runtime().block_on(async {
+        let (_directory, record) = seeds::empty_record().await;
+        let empty = record.export_json().await.unwrap();
+        let Ok(first) = record.import_json(text).await else {
+            assert_eq!(record.export_json().await.unwrap(), empty, "part of a refused import stayed");
+            return false;
+        };
+        let merged = record.export_json().await.unwrap();
+        let second = record.import_json(text).await.unwrap();
+        assert_eq!(second.added, 0, "{first:?} {second:?}");
+        assert!(first.contradicted > 0 || record.export_json().await.unwrap() == merged);
+        true
+    })
+}
 
 /// A provider's endpoint as it is registered on chain.
 pub fn endpoint(bytes: &[u8]) -> bool {

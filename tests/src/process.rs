@@ -17,14 +17,15 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 /// `sh -c GUARD guard PROGRAM ARGS…`: runs the program, and ends its whole group as soon as standard input closes. With
-/// the program's end it ends too, with the same exit status.
+/// the program's end it ends too, with the same exit status. A signal reaches the whole group, and so the program, once: passed on as
+/// well, it would come twice, and a second signal means "at once" to our programs.
 const GUARD: &str = r#"
 exec 3<&0
 (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
 watch=$!
 "$@" </dev/null 3<&- &
 child=$!
-trap 'kill -TERM $child' TERM INT
+trap : TERM INT
 wait $child
 code=$?
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done

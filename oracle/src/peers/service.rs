@@ -145,6 +145,9 @@ fn page_of(bundles: Vec<Bytes>, offset: u32) -> Result<wire::FetchEvidenceReply,
 }
 
 async fn parse(envelope: Bytes) -> Result<Message, Status> {
+    if envelope.len() > MAX_MESSAGE_BYTES {
+        return Err(Status::invalid_argument(format!("the envelope has {} bytes, at most {MAX_MESSAGE_BYTES} are taken", envelope.len())));
+    }
     let parsed = match envelope.len() > PARSED_IN_PLACE_BYTES {
         false => Message::decode(&envelope),
         true => {

@@ -4,6 +4,7 @@
 //! alone, without a second one beside it, is the whole record. Exclusion: the lock taken at opening is kept until the process ends.
 //! The lock is the file system's; do not put the file on a network file system.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +15,10 @@ use assay_core::bls::PublicKey;
 use assay_core::hash::{Hash32, decode_hex};
 use assay_core::ids::{Address, Instance};
 use assay_daemon::persistence::{Write, durable};
+use assay_daemon::sqlite;
 use serde::{Deserialize, Serialize};
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, Transaction, query, query_as};
 use tokio::sync::Mutex;
@@ -83,7 +87,7 @@ pub enum ProtectionError {
         path: String,
     },
     /// There is a file already.
-    #[error("{path} exists already; a signing record is never overwritten")]
+    #[error("{path} exists already; a signing record is never overwritten: use it, or name another protection_file")]
     Exists {
         /// The file.
         path: String,
@@ -95,7 +99,10 @@ pub enum ProtectionError {
         path: String,
     },
     /// It belongs to another key or instance.
-    #[error("{path} is the signing record of key {key} on chain {chain_id}, settlement {settlement}, not of the one asked for")]
+    #[error(
+        "{path} is the signing record of key {key} on chain {chain_id}, settlement {settlement}, not of this node's; \
+         correct protection_file, keys.verdict or [chain] so that they belong together"
+    )]
     Foreign {
         /// The file.
         path: String,
@@ -118,15 +125,15 @@ pub enum ProtectionError {
         problem: String,
     },
     /// Written by another version.
-    #[error("{path} was written by another version of assay-oracle: {source}")]
+    #[error("signing record {path} was written by another version of assay-oracle: {source}; run that version")]
     Schema {
         /// The file.
         path: String,
         /// What the migrator says.
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
     /// The disk failed.
-    #[error("signing record {path}: {source}; check that the disk has room and that the file is writable")]
+    #[error("signing record {path}: {source}; {}", sqlite::remedy(code(source).as_deref()))]
     Database {
         /// The file.
         path: String,
@@ -134,7 +141,7 @@ pub enum ProtectionError {
         source: sqlx::Error,
     },
     /// The disk failed while the file was created.
-    #[error("signing record {path}: {source}")]
+    #[error("signing record {path}: {source}; check its directory, its permissions and the free space")]
     Io {
         /// The file.
         path: String,
@@ -150,7 +157,7 @@ pub enum ProtectionError {
         value: u64,
     },
     /// An export that cannot be read.
-    #[error("the export cannot be imported: {problem}")]
+    #[error("the export cannot be imported: {problem}; nothing of it was; name the unchanged output of `assay-oracle protection export`")]
     Import {
         /// What is wrong.
         problem: String,
@@ -246,16 +253,15 @@ impl Protection {
         if !path.try_exists().map_err(|source| ProtectionError::Io { path: shown.clone(), source })? {
             return Err(ProtectionError::Missing { path: shown });
         }
-        let failed = |source| classified(&shown, source);
-        let mut connection = SqliteConnection::connect_with(&options(path, false)).await.map_err(failed)?;
-        // The file must be a record before it is brought up to date: an empty file must not become an empty record.
-        let binding = take_lock(&mut connection).await.map_err(failed)?;
-        sqlx::migrate!("../migrations/protection").run(&mut connection).await.map_err(|source| schema(&shown, source))?;
-        let (verdict,): (String,) = query_as("PRAGMA integrity_check(1)").fetch_one(&mut connection).await.map_err(failed)?;
-        if verdict != "ok" {
-            return Err(ProtectionError::Damaged { path: shown, problem: verdict });
-        }
-        let (public_key, instance_found) = parse_binding(&binding).ok_or_else(|| damaged(&shown, "its binding does not parse"))?;
+        let mut connection = SqliteConnection::connect_with(&options(path, false)).await.map_err(|source| classified(&shown, source))?;
+        let (public_key, instance_found) = match prepare(&mut connection, &shown).await {
+            Ok(binding) => binding,
+            Err(error) => {
+                // Closed in order, so that what is no record is left as it was found, without a journal beside it.
+                let _ = connection.close().await;
+                return Err(error);
+            }
+        };
         let protection = Self { path: shown, public_key, instance: instance_found, connection: Mutex::new(connection) };
         protection.check_binding(key, instance)?;
         Ok(protection)
@@ -509,6 +515,19 @@ async fn write_empty(draft: &Path, shown: &str, key: &PublicKey, instance: &Inst
     connection.close().await.map_err(failed)
 }
 
+/// Locks the record, brings it up to date and checks it; returns what it is bound to.
+async fn prepare(connection: &mut SqliteConnection, shown: &str) -> Result<(PublicKey, Instance), ProtectionError> {
+    let failed = |source| classified(shown, source);
+    // The file must be a record before it is brought up to date: an empty file must not become an empty record.
+    let binding = take_lock(connection).await.map_err(failed)?;
+    sqlx::migrate!("../migrations/protection").run(&mut *connection).await.map_err(|source| schema(shown, source))?;
+    let (verdict,): (String,) = query_as("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+    if verdict != "ok" {
+        return Err(damaged(shown, &verdict));
+    }
+    parse_binding(&binding).ok_or_else(|| damaged(shown, "its binding does not parse"))
+}
+
 /// Takes the lock by a write, which exclusive mode keeps after the transaction.
 async fn take_lock(connection: &mut SqliteConnection) -> Result<BindingRow, sqlx::Error> {
     let mut tx = connection.begin_with("BEGIN EXCLUSIVE").await?;
@@ -536,15 +555,22 @@ fn damaged(path: &str, problem: &str) -> ProtectionError {
     ProtectionError::Damaged { path: path.to_owned(), problem: problem.to_owned() }
 }
 
-fn schema(path: &str, source: sqlx::migrate::MigrateError) -> ProtectionError {
-    ProtectionError::Schema { path: path.to_owned(), source }
+fn schema(path: &str, source: MigrateError) -> ProtectionError {
+    match source {
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => classified(path, source),
+        source => ProtectionError::Schema { path: path.to_owned(), source },
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
 
 /// SQLite's result codes: <https://sqlite.org/rescode.html>. The low byte is the primary one.
 fn classified(path: &str, source: sqlx::Error) -> ProtectionError {
     let path = path.to_owned();
-    let code = source.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
-    match (code.map(|code| code & 0xff), &source) {
+    let primary = code(&source).and_then(|code| code.parse::<u32>().ok());
+    match (primary.map(|code| code & 0xff), &source) {
         // BUSY, LOCKED
         (Some(5 | 6), _) => ProtectionError::Held { path },
         // CORRUPT, NOTADB; ERROR is what a missing table gives

@@ -3,11 +3,16 @@
 mod claims;
 mod sqlite;
 
+use std::borrow::Cow;
+
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::report::{Outcome, StoredDigest};
+use assay_daemon::sqlite::remedy;
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 
 pub use sqlite::SqliteStore;
 
@@ -18,12 +23,26 @@ pub const CLAIMS_KEPT_EPOCHS: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database could not be opened, read or written.
-    #[error("database {path}: {source}; check that the disk has room, that the file is writable and that no other node uses it")]
+    #[error("database {path}: {source}; {}", remedy(code(source).as_deref()))]
     Database {
         /// The file.
         path: String,
         /// What the driver says.
         source: sqlx::Error,
+    },
+    /// Another node keeps its data beside it.
+    #[error("database {path} is used by another node; stop that node, or give this one a data_dir of its own")]
+    Held {
+        /// The file.
+        path: String,
+    },
+    /// The lock beside it could not be taken.
+    #[error("{path}: {source}; give this user write permission in data_dir")]
+    Lock {
+        /// The lock file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
     },
     /// Its schema is not this version's.
     #[error("database {path}: {source}; it was written by another version of assay-oracle: use that version, or restore a backup")]
@@ -31,7 +50,7 @@ pub enum StoreError {
         /// The file.
         path: String,
         /// What the migrator says.
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
     /// A row does not parse.
     #[error("database {path} holds a malformed {what}: restore a backup, and keep the file for the developers")]
@@ -41,6 +60,21 @@ pub enum StoreError {
         /// Which document.
         what: &'static str,
     },
+}
+
+impl StoreError {
+    /// A migration that the database failed is the database's trouble, not another version's schema.
+    fn migration(path: String, source: MigrateError) -> Self {
+        match source {
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => Self::Database { path, source },
+            source => Self::Schema { path, source },
+        }
+    }
+}
+
+/// SQLite's result code.
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
 
 /// An input of the committee protocol as it was received.

@@ -1,6 +1,8 @@
-//! [`Store`] on SQLite: one writer connection, `synchronous=FULL`, WAL.
+//! [`Store`] on SQLite: one writer connection, `synchronous=FULL`, WAL, one process.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::claim::ClaimSet;
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, query};
+use tokio::time::Instant;
 
 use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, claims};
 
@@ -20,12 +23,18 @@ use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, S
 pub struct SqliteStore {
     path: String,
     pool: SqlitePool,
+    /// WAL lets several processes write side by side; two nodes on one file would mix their epochs.
+    _lock: Arc<File>,
 }
 
+/// A restart may overlap a little with the process that ends.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 impl SqliteStore {
-    /// Opens or creates the file and brings its schema up to this version.
+    /// Opens or creates the file, brings its schema up to this version, and keeps other nodes out until the store is dropped.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
+        let lock = Arc::new(lock(path).await?);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -34,9 +43,11 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let database = |source| StoreError::Database { path: shown.clone(), source };
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(database)?;
-        sqlx::migrate!("../migrations/sqlite").run(&pool).await.map_err(|source| StoreError::Schema { path: shown.clone(), source })?;
-        Ok(Self { path: shown, pool })
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(&database)?;
+        sqlx::migrate!("../migrations/sqlite").run(&pool).await.map_err(|source| StoreError::migration(shown.clone(), source))?;
+        // A file that can only be read opens like any other: without this its first write fails in the middle of an epoch.
+        query("DELETE FROM inputs WHERE FALSE").execute(&pool).await.map_err(&database)?;
+        Ok(Self { path: shown, pool, _lock: lock })
     }
 
     /// The pool, for the transaction outbox that shares the file.
@@ -72,6 +83,24 @@ impl SqliteStore {
             provider: ProviderId(unsigned(row.get(3))),
             bundle: row.get(4),
         })
+    }
+}
+
+/// Takes the lock of the file's directory entry: `node.lock` beside `node.sqlite`.
+async fn lock(database: &Path) -> Result<File, StoreError> {
+    let path = database.with_extension("lock");
+    let failed = |source| StoreError::Lock { path: path.display().to_string(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let given_up = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() >= given_up => {
+                return Err(StoreError::Held { path: database.display().to_string() });
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_WAIT / 20).await,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 

@@ -13,7 +13,6 @@ use assay_tests::mortal::{self, DieAt};
 use assay_tests::process::ends_with_parent;
 use assay_tests::record;
 use clap::{Parser, Subcommand};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Epochs of the demo.
@@ -119,9 +118,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             if until_stdin_closes {
                 ends_with_parent(token.clone());
             }
-            let bytes: [u8; 32] = hex::decode(&seed)?.try_into().map_err(|_| "--seed: expected 64 hex digits")?;
+            let bytes = hex::decode(&seed).ok().and_then(|bytes| bytes.try_into().ok()).ok_or("--seed: expected 64 hex digits")?;
             let key = BeaconKey::from_seed(&bytes)?;
-            serve(TcpListener::bind(listen).await?, key, genesis, period, token).await?;
+            serve(assay_daemon::grpc::listen(listen).await?.0, key, genesis, period, token).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -21,10 +21,16 @@ use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderT
 use assay_core::secp;
 use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
 use assay_core::transcript::{self, Outcome as Judged, PairSchedule, Reading, SlotSeal, Transcript};
+use assay_oracle::beacon::BeaconConfig;
+use assay_oracle::signer::Protection;
 use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
 use prost::Message as _;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::beacon::{Beacon, BeaconKey};
 
 /// Opens the keystores of [`keystores`].
 pub const PASSWORD: &str = "assay fuzz";
@@ -473,6 +479,59 @@ pub fn beacon_rounds() -> Vec<Vec<u8>> {
 }
 
 // ---- text ----
+
+/// The config that pins [`beacon`]'s chain, and the chain.
+pub fn beacon_config() -> &'static (BeaconConfig, ChainInfo) {
+    static CONFIG: OnceLock<(BeaconConfig, ChainInfo)> = OnceLock::new();
+    CONFIG.get_or_init(|| (relay().config(vec![]), beacon().clone()))
+}
+
+fn relay() -> Beacon {
+    Beacon::new(BeaconKey::from_seed(&[77; 32]).unwrap(), beacon().genesis_s, beacon().period_s)
+}
+
+/// An `/info` and two rounds.
+pub fn beacon_answers() -> Vec<Vec<u8>> {
+    [relay().info_json(), relay().round_json(1), relay().round_json(1_000)].map(|answer| answer.to_string().into_bytes()).to_vec()
+}
+
+/// Runs what needs a runtime.
+pub fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
+}
+
+/// An empty signing record of oracle 1, and the directory that it lies in.
+pub async fn empty_record() -> (TempDir, Protection) {
+    static EMPTY: tokio::sync::OnceCell<Vec<u8>> = tokio::sync::OnceCell::const_new();
+    // Where syncing costs nothing, if there is such a place.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let (path, key) = (directory.path().join("record"), key(1).public_key());
+    let instance = setting().instance;
+    let made = async || {
+        Protection::create(&path, &key, &instance).await.unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    std::fs::write(&path, EMPTY.get_or_init(made).await).unwrap();
+    let record = Protection::open(&path, &key, &instance).await.unwrap();
+    (directory, record)
+}
+
+/// Records with and without statements, pruned and contradicted ones.
+pub fn protection_exports() -> Vec<Vec<u8>> {
+    let statement = |kind: &str, epoch: u64, digest: Option<Hash32>| json!({ "kind": kind, "epoch": epoch, "view": 0, "digest": digest });
+    let export = |pruned: Option<u64>, statements: Vec<serde_json::Value>| {
+        let (key, instance) = (format!("{:?}", key(1).public_key()), setting().instance);
+        let (chain, settlement) = (instance.chain_id, instance.settlement);
+        json!({
+            "version": 1, "publicKey": key, "chainId": chain, "settlement": settlement, "prunedThrough": pruned, "statements": statements,
+        })
+    };
+    let some = Some(Hash32([1; 32]));
+    let all =
+        vec![statement("commit", 4, some), statement("bit_vote", 4, some), statement("report", 5, None), statement("report", 6, some)];
+    [export(None, vec![]), export(Some(3), all.clone()), export(None, all)].map(|record| record.to_string().into_bytes()).to_vec()
+}
 
 /// A name, an IPv4 and an IPv6 address.
 pub fn endpoints() -> Vec<Vec<u8>> {
