@@ -26,6 +26,8 @@ use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::params::Params;
 use assay_core::transcript::{Fate, OracleFault, Outcome, Pair, SlotSchedule, Transcript};
+use assay_proto::provider::v1 as wire;
+use assay_proto::provider::v1::provider_client::ProviderClient;
 use cheats::{Cheat, Cheater};
 use common::{Node, PROVIDER, Replica, config, instance, receipt_key, set};
 use proxy::{Faults, Proxy};
@@ -33,6 +35,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// One window at a time: each loads the machine.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const ME: OracleId = OracleId(5);
 const FLOOR_KBPS: u64 = 20_000;
 /// Five exchanges over a path of 120 ms fit before it.
@@ -88,6 +92,19 @@ impl Test {
 
     async fn run(&self) -> (Transcript, Transcript) {
         self.run_assignment(self.assignment()).await.1
+    }
+
+    /// The only test of a class that promises one direction.
+    async fn run_alone(&self, direction: usize) -> Transcript {
+        let (sink, mut source) = mpsc::channel(64);
+        run_slot(self.assignment(), &self.line, &self.watchdog, sink, CancellationToken::new()).await;
+        let kind = [Kind::INGRESS, Kind::EGRESS][direction];
+        loop {
+            let transcript = source.recv().await.unwrap();
+            if transcript.challenge.kind == kind {
+                return transcript;
+            }
+        }
     }
 
     /// The slot's report, and the tests of both directions: towards the provider, from it.
@@ -146,6 +163,7 @@ impl Honest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_provider_reaches_its_floor_and_its_answers_are_sealed() {
+    let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults::default()).await;
     let test = &honest.test;
     let assignment = test.assignment();
@@ -163,14 +181,22 @@ async fn an_honest_provider_reaches_its_floor_and_its_answers_are_sealed() {
     honest.end().await;
 }
 
+// One test is one oracle's word on a machine that others load, too: as in a panel, the median of three judges.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_of_ten_megabits_is_measured_as_one() {
+    let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults { rate_bytes_per_s: Some(1_250_000), ..Faults::default() }).await;
-    let (ingress, egress) = honest.test.run().await;
-    for transcript in [&ingress, &egress] {
-        assert_eq!(transcript.outcome.fate(), Fate::Answered, "{transcript:?}");
-        let rate = honest.test.rate(transcript);
-        assert!((9_000..=11_000).contains(&rate), "{rate} kbit/s: {:?}", transcript.readings);
+    let mut rates = [[0; 3]; 2];
+    for window in 0..3 {
+        let (ingress, egress) = honest.test.run().await;
+        for (direction, transcript) in [&ingress, &egress].into_iter().enumerate() {
+            assert_eq!(transcript.outcome.fate(), Fate::Answered, "{transcript:?}");
+            rates[direction][window] = honest.test.rate(transcript);
+        }
+    }
+    for mut of_direction in rates {
+        of_direction.sort_unstable();
+        assert!((9_000..=11_000).contains(&of_direction[1]), "kbit/s in, out: {rates:?}");
     }
     honest.end().await;
 }
@@ -178,6 +204,7 @@ async fn a_line_of_ten_megabits_is_measured_as_one() {
 // Defence: the round trip in `Flow::limit`, and the ramp. Without it a distant provider is limited by what may be under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_distant_provider_reaches_the_floor_within_the_window() {
+    let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults { round_trip_delay: Duration::from_millis(120), ..Faults::default() }).await;
     let (ingress, egress) = honest.test.run().await;
     for transcript in [&ingress, &egress] {
@@ -190,6 +217,7 @@ async fn a_distant_provider_reaches_the_floor_within_the_window() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_without_its_data_sends_nothing_that_counts() {
+    let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults::default()).await;
     for replica in &honest.replicas {
         let name = format!("{}.replica", hex(&replica.claim.root));
@@ -208,6 +236,7 @@ fn hex(hash: &Hash32) -> String {
 // Defence: the slip and the watchdog in `Window::test`; without them our own trouble is the provider's slowness.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_own_faults_are_not_counted() {
+    let _alone = ALONE.lock().await;
     let mut honest = Honest::behind(Faults::default()).await;
     honest.test.params.probing.send_slip_ms = 25;
     let late = Assignment { slot_start_unix_ms: honest.test.assignment().slot_start_unix_ms - 5_000, ..honest.test.assignment() };
@@ -225,6 +254,7 @@ async fn our_own_faults_are_not_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_link_or_claims_a_test_is_silent() {
+    let _alone = ALONE.lock().await;
     let mut honest = Honest::behind(Faults::default()).await;
     honest.test.know_claims = false;
     let (ingress, egress) = honest.test.run().await;
@@ -239,6 +269,7 @@ async fn without_a_link_or_claims_a_test_is_silent() {
 // taken out lets one of these cheats through, or lets it last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_cheats_is_worth_nothing_within_the_window() {
+    let _alone = ALONE.lock().await;
     let tests = Cheat::ALL.map(|cheat| async move {
         let (address, cheater) = Cheater::serve(cheat).await;
         let test = Test::of(address, cheater.claims.clone()).await;
@@ -256,4 +287,62 @@ async fn whoever_cheats_is_worth_nothing_within_the_window() {
         assert!(received < 6 << 20, "{cheat:?} was sent {received} bytes");
     });
     futures::future::join_all(tests).await;
+}
+
+/// Bytes per second that bare streams carry on this machine, without proof, receipt or limit: towards a server that drops them, from one
+/// that repeats itself.
+async fn bare_streams() -> (u64, u64) {
+    let time = Duration::from_millis(700);
+    let connect = async |address: SocketAddr| {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
+        let windows = endpoint.initial_stream_window_size(16 << 20).initial_connection_window_size(32 << 20);
+        ProviderClient::new(windows.connect().await.unwrap())
+    };
+    let (address, reader) = Cheater::serve(Cheat::Silent).await;
+    let data: bytes::Bytes = vec![7; 256 * 1024].into();
+    let frame = move || wire::IngressFrame { frame: Some(wire::ingress_frame::Frame::Data(data.clone())) };
+    let _replies = connect(address).await.ingress(futures::stream::repeat_with(frame)).await.unwrap();
+    let before = reader.received.load(Ordering::Relaxed);
+    let begun = Instant::now();
+    tokio::time::sleep(time).await;
+    let ingress = (reader.received.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+    drop(_replies);
+
+    let (address, _writer) = Cheater::serve(Cheat::Flood).await;
+    let mut replies = connect(address).await.egress(futures::stream::pending()).await.unwrap().into_inner();
+    let (begun, mut bytes) = (Instant::now(), 0);
+    while begun.elapsed() < time {
+        let Some(wire::egress_reply::Reply::Group(group)) = replies.message().await.unwrap().unwrap().reply else { unreachable!() };
+        bytes += group.data.len() + group.siblings.len();
+    }
+    (ingress as u64, (bytes as f64 / begun.elapsed().as_secs_f64()) as u64)
+}
+
+// A figure, for a quiet machine: what hashing, proving and control cost beside the transport.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "compares speeds: run it alone"]
+async fn a_test_carries_most_of_what_a_bare_stream_does() {
+    let mut honest = Honest::behind(Faults::default()).await;
+    let endpoint = format!("http://{}", honest.node.address());
+    let config = LinkConfig { allow_private: true, ..LinkConfig::default() };
+    honest.test.line = Link::open(&endpoint, &config).await.unwrap().into();
+    honest.test.params.bandwidth.max_bytes = 1 << 32;
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..3 {
+        let (bare_in, bare_out) = bare_streams().await;
+        for (direction, bare) in [bare_in, bare_out].into_iter().enumerate() {
+            let class = &mut honest.test.params.classes[0];
+            (class.floor_in_kbps, class.floor_out_kbps) = if direction == 0 { (40_000_000, 0) } else { (0, 40_000_000) };
+            let transcript = honest.test.run_alone(direction).await;
+            let tested = honest.test.rate(&transcript) * 125;
+            println!("{}: {} of {} MB/s", ["in", "out"][direction], tested / 1_000_000, bare / 1_000_000);
+            ratios[direction].push(tested as f64 / bare as f64);
+        }
+    }
+    println!("{ratios:?}");
+    for mut of_direction in ratios {
+        of_direction.sort_by(f64::total_cmp);
+        assert!(of_direction[1] >= 0.25, "{of_direction:?}");
+    }
+    honest.end().await;
 }
