@@ -77,14 +77,14 @@ impl Provider for Mute {
     type IngressStream = BoxStream<'static, Result<wire::IngressReply, Status>>;
 
     async fn ingress(&self, frames: Request<Streaming<wire::IngressFrame>>) -> Result<Response<Self::IngressStream>, Status> {
-        let frames = frames.into_inner().map_while(|frame| std::future::ready(frame.ok()));
+        let frames = frames.into_inner().filter_map(|frame| std::future::ready(frame.ok()));
         Ok(Response::new(self.behind()?.ingress(frames).await?.into_inner().boxed()))
     }
 
     type EgressStream = BoxStream<'static, Result<wire::EgressReply, Status>>;
 
     async fn egress(&self, requests: Request<Streaming<wire::EgressRequest>>) -> Result<Response<Self::EgressStream>, Status> {
-        let requests = requests.into_inner().map_while(|request| std::future::ready(request.ok()));
+        let requests = requests.into_inner().filter_map(|request| std::future::ready(request.ok()));
         Ok(Response::new(self.behind()?.egress(requests).await?.into_inner().boxed()))
     }
 }
