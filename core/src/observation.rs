@@ -451,15 +451,17 @@ impl Reveal {
 
     /// Checks everything a commit and the chain allow to check.
     pub fn verify(self, commit: &Commit, setting: &Setting) -> Result<VerifiedReveal, RevealError> {
+        let root = self.root();
+        self.verify_under(root, commit, setting)
+    }
+
+    /// As [`Self::verify`], with the root of this very reveal.
+    pub(crate) fn verify_under(self, root: Hash32, commit: &Commit, setting: &Setting) -> Result<VerifiedReveal, RevealError> {
         if self.epoch != commit.epoch || self.oracle != commit.oracle || self.epoch != setting.epoch {
             return Err(RevealError::Context);
         }
         let count = u32::try_from(self.observations.len()).map_err(|_| RevealError::Mismatch)?;
-        if count != commit.leaf_count
-            || self.seeds.digest() != commit.seeds
-            || self.seeds.secure != commit.secure
-            || self.root() != commit.root
-        {
+        if count != commit.leaf_count || self.seeds.digest() != commit.seeds || self.seeds.secure != commit.secure || root != commit.root {
             return Err(RevealError::Mismatch);
         }
         self.check_observations(setting.kinds)?;

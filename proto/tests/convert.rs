@@ -60,7 +60,8 @@ fn hostile_challenges_are_errors() {
         ..Default::default()
     };
     assert!(Challenge::try_from(request.clone()).is_ok());
-    let changes: [(&str, fn(&mut wire::ChallengeRequest)); 7] = [
+    type Change = fn(&mut wire::ChallengeRequest);
+    let changes: [(&str, Change); 7] = [
         ("kind", |request| request.kind = 0),
         ("kind", |request| request.kind = 256),
         ("class_id", |request| request.class_id = 65_536),

@@ -124,7 +124,8 @@ fn minus_log2_q32(word: u64) -> u64 {
     let mut mantissa = word.checked_shl(zeros).unwrap_or(0);
     let mut fraction = 0u64;
     for bit in (0..32).rev() {
-        let square = u128::from(mantissa).saturating_mul(u128::from(mantissa)) >> 63;
+        // Of two u64: it never wraps, and a checked one of u128 takes twice as long.
+        let square = u128::from(mantissa).wrapping_mul(u128::from(mantissa)) >> 63;
         if square >> 64 != 0 {
             fraction |= 1 << bit;
             mantissa = u64::try_from(square >> 1).unwrap_or(u64::MAX);

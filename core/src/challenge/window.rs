@@ -24,11 +24,7 @@ impl Window {
     }
 }
 
-/// The windows of a provider's panel in one slot, in order of time.
-///
-/// The panel is shuffled by the epoch's seed; position j has its window in slot `j mod slots`. The slot is cut into as many equal parts
-/// as it has windows, and the slot's own seed draws each start within its part, so that nobody knows it before the slot begins. A part
-/// that is too short for a window has none.
+/// The windows of a provider's panel in one slot, in order of time. For more than one slot see [`Testers`].
 pub fn windows(
     epoch_seed: &Hash32,
     slot_seed: &Hash32,
@@ -37,31 +33,52 @@ pub fn windows(
     panel: &[OracleId],
     params: &Params,
 ) -> Vec<Window> {
-    let id = provider.0.to_be_bytes();
-    let mut shuffle = Stream::new(&[b"assay.windows.v1", epoch_seed.as_bytes(), &id]);
-    let mut order: Vec<(u64, OracleId)> = panel.iter().map(|oracle| (shuffle.word(), *oracle)).collect();
-    order.sort_unstable();
-    let slots = usize::try_from(params.slots).unwrap_or(usize::MAX).max(1);
-    let skipped = usize::try_from(slot).unwrap_or(usize::MAX);
-    let testers: Vec<OracleId> = order.into_iter().map(|(_, oracle)| oracle).skip(skipped).step_by(slots).collect();
+    Testers::new(epoch_seed, provider, panel).windows(slot_seed, slot, params)
+}
 
-    let micros = |ms: u64| ms.saturating_mul(1_000);
-    let bandwidth = &params.bandwidth;
-    let (lead_us, length_us) = (micros(bandwidth.lead_ms), micros(bandwidth.window_ms));
-    let parts = testers.len() as u64;
-    let Some(part_us) = micros(params.slot_ms).saturating_sub(lead_us).checked_div(parts) else { return Vec::new() };
-    if length_us == 0 || part_us < length_us {
-        return Vec::new();
+/// A provider's panel in the order of its windows.
+///
+/// The panel is shuffled by the epoch's seed; position j has its window in slot `j mod slots`. The slot is cut into as many equal parts
+/// as it has windows, and the slot's own seed draws each start within its part, so that nobody knows it before the slot begins. A part
+/// that is too short for a window has none.
+#[derive(Clone, Debug)]
+pub struct Testers {
+    provider: ProviderId,
+    order: Vec<OracleId>,
+}
+
+impl Testers {
+    /// Shuffles the panel (ascending) of a provider.
+    pub fn new(epoch_seed: &Hash32, provider: ProviderId, panel: &[OracleId]) -> Self {
+        let mut shuffle = Stream::new(&[b"assay.windows.v1", epoch_seed.as_bytes(), &provider.0.to_be_bytes()]);
+        let mut order: Vec<(u64, OracleId)> = panel.iter().map(|oracle| (shuffle.word(), *oracle)).collect();
+        order.sort_unstable();
+        Self { provider, order: order.into_iter().map(|(_, oracle)| oracle).collect() }
     }
-    let mut starts = Stream::new(&[b"assay.window.v1", slot_seed.as_bytes(), &id]);
-    (0u64..)
-        .zip(testers)
-        .map(|(part, oracle)| {
-            let room_us = part_us.saturating_sub(length_us).saturating_add(1);
-            let start_us = lead_us.saturating_add(part.saturating_mul(part_us)).saturating_add(starts.below(room_us));
-            Window { oracle, start_us, end_us: start_us.saturating_add(length_us) }
-        })
-        .collect()
+
+    /// Whose windows are in a slot, in order of time.
+    fn of_slot(&self, slot: u32, slots: u32) -> impl Iterator<Item = OracleId> + '_ {
+        let slots = usize::try_from(slots).unwrap_or(usize::MAX).max(1);
+        self.order.iter().copied().skip(usize::try_from(slot).unwrap_or(usize::MAX)).step_by(slots)
+    }
+
+    /// The windows of one slot, in order of time.
+    pub fn windows(&self, slot_seed: &Hash32, slot: u32, params: &Params) -> Vec<Window> {
+        let micros = |ms: u64| ms.saturating_mul(1_000);
+        let (lead_us, length_us) = (micros(params.bandwidth.lead_ms), micros(params.bandwidth.window_ms));
+        let parts = self.of_slot(slot, params.slots).count() as u64;
+        let Some(part_us) = micros(params.slot_ms).saturating_sub(lead_us).checked_div(parts) else { return Vec::new() };
+        let Some(room_us) = part_us.checked_sub(length_us).filter(|_| length_us > 0) else { return Vec::new() };
+        let mut starts = Stream::new(&[b"assay.window.v1", slot_seed.as_bytes(), &self.provider.0.to_be_bytes()]);
+        (0u64..)
+            .zip(self.of_slot(slot, params.slots))
+            .map(|(part, oracle)| {
+                let first_us = lead_us.saturating_add(part.saturating_mul(part_us));
+                let start_us = first_us.saturating_add(starts.below(room_us.saturating_add(1)));
+                Window { oracle, start_us, end_us: start_us.saturating_add(length_us) }
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

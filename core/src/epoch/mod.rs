@@ -231,7 +231,7 @@ impl Close {
             .range((reveal.oracle, Hash32::ZERO)..=(reveal.oracle, Hash32([0xff; 32])))
             .find(|(_, held)| held.signed.commit.root == root)
             .ok_or(RevealError::Mismatch)?;
-        reveal.verify(&held.1.signed.commit, &self.setting)
+        reveal.verify_under(root, &held.1.signed.commit, &self.setting)
     }
 
     /// Takes one input at a time and says what to do.

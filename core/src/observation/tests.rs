@@ -66,7 +66,8 @@ fn a_schedule_drawn_without_the_panels_windows_is_refused() {
 fn another_list_of_kinds_and_other_arities_are_refused() {
     let setting = setting(4, 1);
     let honest = perfect_reveal(&setting, 1, 1);
-    let changes: [(&str, fn(&mut Vec<Counts>)); 10] = [
+    type Change = fn(&mut Vec<Counts>);
+    let changes: [(&str, Change); 10] = [
         ("a kind is missing", |counts| drop(counts.remove(2))),
         ("no kind at all", Vec::clear),
         ("a kind twice", |counts| counts.insert(0, counts[0].clone())),

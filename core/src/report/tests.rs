@@ -413,11 +413,12 @@ fn a_slash_for_something_else_leaves_the_silence_open() {
 #[test]
 fn an_outcome_whose_watch_list_is_not_the_certified_one_is_not_believed() {
     let (setting, ledger, challenge) = watching();
+    type Change = fn(&mut BTreeMap<ProviderId, Watched>);
     let silent = Witness::Silent(challenge.digest());
     for witnesses in [[Witness::None; 3], [silent; 3]] {
         let outcome = outcome_of(&setting, &ledger, &witnessed(&setting, &witnesses));
         assert!(outcome.supports(&outcome.report, &setting.token));
-        let changes: [(&str, fn(&mut BTreeMap<ProviderId, Watched>)); 4] = [
+        let changes: [(&str, Change); 4] = [
             ("dropped", BTreeMap::clear),
             ("turned", |watch| watch.values_mut().for_each(|watched| watched.slashed = !watched.slashed)),
             ("bent", |watch| watch.values_mut().for_each(|watched| watched.challenge.index += 1)),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::bls::Signature;
 use crate::challenge::schedule::{PairSecret, Scheduled, SlotTerms};
-use crate::challenge::window::{Window, windows};
+use crate::challenge::window::{Testers, Window};
 use crate::challenge::{Challenge, Kind, Kinds};
 use crate::claim::ClaimRoot;
 use crate::ids::{Instance, OracleId, ProviderId};
@@ -83,8 +83,15 @@ impl SlotSchedule {
         (self.is_asked(scheduled.kind) && self.challenge(&scheduled) == *challenge).then_some(scheduled)
     }
 
+    fn count(&self, kind: Kind) -> u64 {
+        match self.is_asked(kind) {
+            true => self.scheduled.iter().filter(|scheduled| scheduled.kind == kind).count() as u64,
+            false => 0,
+        }
+    }
+
     fn is_asked(&self, kind: Kind) -> bool {
-        self.kinds.get(kind).is_some_and(|plug| self.pair.claims.blocks > 0 || !plug.needs_claims())
+        self.pair.claims.blocks > 0 || self.kinds.get(kind).is_some_and(|plug| !plug.needs_claims())
     }
 
     fn challenge(&self, scheduled: &Scheduled) -> Challenge {
@@ -131,10 +138,11 @@ impl PairSchedule {
     ) -> Option<Self> {
         let class = setting.params.class(terms.class_id)?.clone();
         let pair = Pair::new(setting, terms, oracle);
+        let testers = Testers::new(&seeds.epoch, terms.provider, panel);
         let slots = (0u32..)
             .zip(seeds.slots.iter().zip(vrfs))
             .map(|(slot, (seed, vrf))| {
-                let windows = windows(&seeds.epoch, seed, slot, terms.provider, panel, &setting.params);
+                let windows = testers.windows(seed, slot, &setting.params);
                 SlotSchedule::new(pair, slot, vrf, &windows, &class, &setting.params, setting.kinds)
             })
             .collect();
@@ -159,7 +167,7 @@ impl PairSchedule {
     /// How much is scheduled of a kind, in the kind's own unit.
     pub fn scheduled(&self, kind: Kind) -> u64 {
         let weight = self.kinds.get(kind).map_or(0, |plug| plug.weight(&self.class));
-        let asked = self.slots.iter().flat_map(SlotSchedule::asked).filter(|scheduled| scheduled.kind == kind).count() as u64;
+        let asked = self.slots.iter().map(|slot| slot.count(kind)).fold(0, u64::saturating_add);
         asked.saturating_mul(weight)
     }
 }

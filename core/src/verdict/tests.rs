@@ -378,7 +378,8 @@ fn watch(witnesses: &[fn(Hash32) -> Witness]) -> (Option<Fault>, Option<Watched>
 // Defence: `is_all_but_liars`. With 2f + 1 of five or six seats a provider is slashed that answered more members than may lie.
 #[test]
 fn silence_takes_all_members_but_those_who_may_lie() {
-    let (silent, answered): (fn(Hash32) -> Witness, fn(Hash32) -> Witness) = (Witness::Silent, Witness::Answered);
+    type Says = fn(Hash32) -> Witness;
+    let (silent, answered): (Says, Says) = (Witness::Silent, Witness::Answered);
     for (size, faulty) in [(4usize, 1usize), (5, 1), (6, 1), (7, 2), (10, 3), (1, 0), (3, 0)] {
         let of = |silents: usize| {
             let witnesses: Vec<_> = (0..size).map(|seat| if seat < silents { silent } else { answered }).collect();
