@@ -24,9 +24,9 @@ use wire::ingress_reply::Reply as In;
 /// How it cheats, in either direction.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Cheat {
-    /// Receipts with invented hashes; groups of random bytes. It answers in the end.
+    /// Receipts with invented hashes; groups that are not the stored ones. It answers rightly in the end.
     Garbage,
-    /// Receipts for bytes that have not come; groups that nobody gave credit for. It answers in the end.
+    /// Receipts for bytes that have not come; groups that nobody gave credit for. It answers rightly in the end.
     Ahead,
     /// Right receipts and no groups; states another total than there was.
     WrongTotal,
@@ -48,7 +48,7 @@ impl Cheat {
     pub const ALL: [Self; 9] =
         [Self::Garbage, Self::Ahead, Self::WrongTotal, Self::Silent, Self::Refuse, Self::Flood, Self::Large, Self::Deaf, Self::Empty];
 
-    /// With an answer in the end it is a wrong one.
+    /// Those that answer are found out by something else.
     pub fn fate(self) -> Fate {
         match self {
             Self::Garbage | Self::Ahead | Self::WrongTotal => Fate::Invalid,
@@ -87,9 +87,32 @@ impl Cheater {
     }
 }
 
-/// An answer of the right form that is never right.
-fn wrong_total() -> ChallengeReply {
-    ChallengeReply::new(Answer::of_payload(Total { bytes: 1 << 40, hash: [7; 32] }.to_payload()), None)
+/// What it answers for in the end.
+#[derive(Default)]
+struct Tally {
+    bytes: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Tally {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hasher.update(bytes);
+    }
+
+    fn receipt(&self) -> wire::Receipt {
+        wire::Receipt { bytes: self.bytes, hash: self.hasher.finalize().as_bytes()[..16].to_vec().into() }
+    }
+
+    /// The truth, unless that is what it cheats in.
+    fn answer(&self, cheat: Cheat) -> ChallengeReply {
+        let hash = *self.hasher.finalize().as_bytes();
+        let total = match cheat {
+            Cheat::WrongTotal => Total { bytes: self.bytes + 1, hash },
+            _ => Total { bytes: self.bytes, hash },
+        };
+        ChallengeReply::new(Answer::of_payload(total.to_payload()), None)
+    }
 }
 
 type Replies<T> = ReceiverStream<Result<T, Status>>;
@@ -121,26 +144,25 @@ impl Provider for Cheater {
                 }
                 _ => {}
             }
-            let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
+            let mut tally = Tally::default();
             while let Ok(Some(message)) = frames.message().await {
                 let Some(Frame::Data(data)) = message.frame else { continue };
-                bytes += data.len() as u64;
                 received.fetch_add(data.len() as u64, Ordering::Relaxed);
                 if cheat == Cheat::Silent {
                     continue;
                 }
-                hasher.update(&data);
-                let hash = hasher.finalize().as_bytes()[..16].to_vec().into();
+                tally.add(&data);
+                let right = tally.receipt();
                 match cheat {
-                    Cheat::Garbage => reply(Some(In::Receipt(wire::Receipt { bytes, hash: vec![9; 16].into() })), 10).await,
-                    Cheat::Ahead => reply(Some(In::Receipt(wire::Receipt { bytes: bytes * 2, hash })), 10).await,
-                    Cheat::WrongTotal => reply(Some(In::Receipt(wire::Receipt { bytes, hash })), 10).await,
+                    Cheat::Garbage => reply(Some(In::Receipt(wire::Receipt { hash: vec![9; 16].into(), ..right })), 10).await,
+                    Cheat::Ahead => reply(Some(In::Receipt(wire::Receipt { bytes: right.bytes * 2, ..right })), 10).await,
+                    Cheat::WrongTotal => reply(Some(In::Receipt(right)), 10).await,
                     Cheat::Empty => reply(None, 10).await,
                     _ => true,
                 };
             }
             match cheat.fate() {
-                Fate::Invalid => _ = reply(Some(In::Answer(wrong_total())), 100).await,
+                Fate::Invalid => _ = reply(Some(In::Answer(tally.answer(cheat))), 100).await,
                 _ => sink.closed().await,
             }
         });
@@ -172,10 +194,19 @@ impl Provider for Cheater {
                 }
                 _ => {}
             }
+            let (mut tally, mut granted) = (Tally::default(), 0);
             while let Ok(Some(message)) = requests.message().await {
-                let Some(Ask::Credit(_)) = message.request else { continue };
+                let Some(Ask::Credit(credit)) = message.request else { continue };
+                granted += credit;
                 match cheat {
-                    Cheat::Garbage => reply(group(16 * 1024), 16 * 1024).await,
+                    Cheat::Garbage => {
+                        while tally.bytes < granted {
+                            tally.add(&[9; 16 * 1024]);
+                            tally.add(&[8; 32 * 8]);
+                            reply(group(16 * 1024), 16 * 1024).await;
+                        }
+                        true
+                    }
                     Cheat::Ahead => {
                         for _ in 0..20 {
                             reply(Some(Out::Group(wire::Group::default())), 10).await;
@@ -187,7 +218,7 @@ impl Provider for Cheater {
                 };
             }
             match cheat.fate() {
-                Fate::Invalid => _ = reply(Some(Out::Answer(wrong_total())), 100).await,
+                Fate::Invalid => _ = reply(Some(Out::Answer(tally.answer(cheat))), 100).await,
                 _ => sink.closed().await,
             }
         });
