@@ -272,7 +272,7 @@ macro_rules! conforms {
                 what_was_received_or_measured_cannot_be_updated,
                 a_malformed_row_is_named,
                 claim_sets_are_kept_while_they_are_of_use,
-            many_writers_lose_nothing,
+                many_writers_lose_nothing,
             ]
         );
     };
