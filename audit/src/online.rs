@@ -256,7 +256,7 @@ async fn one(
             Err(error) => return Answer::NotDelivered(format!("GET {path}: {error}")),
         }
     }
-    let watched = recomputed.parent.watch.get(&provider).filter(|watched| !watched.slashed).map(|watched| &watched.challenge);
+    let watched = recomputed.parent.watch.get(&provider).filter(|watched| !watched.is_slashed()).map(|watched| &watched.challenge);
     let question = Question {
         setting: &recomputed.setting,
         reveal,

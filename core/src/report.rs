@@ -17,7 +17,7 @@ use crate::challenge::{Challenge, Kind};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};
-use crate::observation::{Observation, VerifiedReveal};
+use crate::observation::{Fact, Observation, VerifiedReveal};
 use crate::params::PPM;
 use crate::verdict::{Case, Panel, PanelKind, PanelSeat, ProvenFact, Verdict, share};
 
@@ -175,6 +175,7 @@ impl Outcome {
             .collect();
         let drawn = setting.panels(&epoch_seed);
         let (facts, struck) = (facts_by_provider(&counted, inputs.parent), struck_by_provider(&counted));
+        let refuted = refuted(&counted, inputs.parent);
         let mut panels = BTreeMap::new();
         let mut watch = BTreeMap::new();
         let mut vectors = Vec::with_capacity(setting.providers.len());
@@ -203,6 +204,7 @@ impl Outcome {
                 panel: Panel { seats: &seats, kind },
                 facts: facts.get(&terms.provider).map_or(&[], Vec::as_slice),
                 watched: inputs.parent.watch.get(&terms.provider),
+                is_refuted: refuted.contains(&terms.provider),
                 struck: struck.get(&terms.provider).copied(),
                 secure,
                 previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
@@ -315,13 +317,22 @@ fn facts_by_provider(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Led
     for verified in reveals.values() {
         for (fact, fault) in verified.reveal.facts.iter().zip(&verified.faults) {
             let provider = fact.challenge.provider;
-            let is_watched = || parent.watch.get(&provider).is_some_and(|watched| watched.challenge == fact.challenge);
-            if fact.challenge.epoch == verified.reveal.epoch || is_watched() {
+            if fact.challenge.epoch == verified.reveal.epoch || is_watched(fact, parent) {
                 facts.entry(provider).or_default().push(ProvenFact { fault: *fault, digest: fact.digest() });
             }
         }
     }
     facts
+}
+
+fn is_watched(fact: &Fact, parent: &Ledger) -> bool {
+    parent.watch.get(&fact.challenge.provider).is_some_and(|watched| watched.challenge == fact.challenge)
+}
+
+/// Providers with a fact about their entry on the watch list.
+fn refuted(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Ledger) -> BTreeSet<ProviderId> {
+    let facts = reveals.values().flat_map(|verified| &verified.reveal.facts);
+    facts.filter(|fact| is_watched(fact, parent)).map(|fact| fact.challenge.provider).collect()
 }
 
 /// Of each provider the challenge with the smallest digest among those that struck out.

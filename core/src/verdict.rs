@@ -323,7 +323,9 @@ pub struct Case<'a> {
     pub facts: &'a [ProvenFact],
     /// The provider's entry on the parent's watch list.
     pub watched: Option<&'a Watched>,
-    /// A challenge that takes the entry's place unless there is an open one: it struck out in an included reveal.
+    /// Among the facts is one about the entry's challenge.
+    pub is_refuted: bool,
+    /// A challenge that takes the entry's place once it is free: it struck out in an included reveal.
     pub struck: Option<&'a Challenge>,
     /// Whether the epoch's seed came from the beacon: without it nothing is slashed.
     pub secure: bool,
@@ -331,10 +333,14 @@ pub struct Case<'a> {
     pub previous_multiplier_ppm: u64,
 }
 
+/// How many epochs a slashed silence stays on the watch list: long enough for the slash window (72 h in epochs of a day), for the rebuttal's
+/// block to become final, and for reports that come late.
+pub const REBUTTAL_EPOCHS: u64 = 8;
+
 impl<'a> Case<'a> {
     /// The challenge that the whole panel had to ask.
     fn open(&self) -> Option<&'a Challenge> {
-        self.watched.filter(|watched| !watched.slashed).map(|watched| &watched.challenge)
+        self.watched.filter(|watched| !watched.is_slashed()).map(|watched| &watched.challenge)
     }
 
     /// What is held against the provider: proven facts, or else the silence of the watched challenge. Sorted, each once.
@@ -369,16 +375,26 @@ impl<'a> Case<'a> {
         self.panel.seen().filter(|(_, seen)| seen.witness == witness).fold(0, |sum, (seat, _)| sum.saturating_add(self.panel.votes(seat)))
     }
 
-    /// The provider's entry from now on. An open one stays until it is answered or its silence is slashed; a slashed one stays, for what
-    /// may be answered on chain, until another challenge strikes out.
+    /// Whether a slashed entry still keeps its place. Were it given up earlier, a provider could answer rubbish on the chain and let the next
+    /// silence push the challenge off the list before anybody can prove the rubbish.
+    fn is_held(&self, slashed: &Watched) -> bool {
+        slashed.slashed_in.is_some_and(|epoch| self.epoch < epoch.saturating_add(REBUTTAL_EPOCHS))
+    }
+
+    /// The provider's entry from now on. An open one stays until it is answered or its silence is slashed; a slashed one stays for
+    /// [`REBUTTAL_EPOCHS`], for what may be answered on chain, or until a wrong answer there was proven.
     pub fn watch_from_now_on(&self) -> Option<Watched> {
-        let struck = || self.struck.map(|challenge| Watched { challenge: challenge.clone(), slashed: false });
+        let struck = || self.struck.map(|challenge| Watched { challenge: challenge.clone(), slashed_in: None });
         match (self.open(), self.watched) {
             (Some(challenge), _) if self.is_answered(challenge) => None,
             (Some(challenge), _) => {
-                Some(Watched { challenge: challenge.clone(), slashed: self.slash_reason() == Some(Fault::StorageSilent) })
+                let is_slashed = self.slash_reason() == Some(Fault::StorageSilent);
+                Some(Watched { challenge: challenge.clone(), slashed_in: is_slashed.then_some(self.epoch) })
             }
-            (None, slashed) => struck().or_else(|| slashed.cloned()),
+            // Answered on the chain, wrongly, and slashed for that: once is enough.
+            (None, Some(_)) if self.is_refuted && self.secure => struck(),
+            (None, Some(slashed)) if self.is_held(slashed) => Some(slashed.clone()),
+            (None, _) => struck(),
         }
     }
 }

@@ -602,7 +602,7 @@ fn old_challenge(claims: &ClaimSet) -> Challenge {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_watched_challenge_is_asked_once_a_slot_and_its_silence_witnessed() {
     let challenge = old_challenge(&one_claim());
-    let watched = Watched { challenge: challenge.clone(), slashed: false };
+    let watched = Watched { challenge: challenge.clone(), slashed_in: None };
     let world = World::watching(impatient(), silent().serve().await, watched, Rebuttals::default()).await;
     let reveal = world.reveal().await;
     let asks = world.asks(&challenge.digest()).await;
@@ -618,7 +618,7 @@ async fn the_watched_challenge_is_asked_once_a_slot_and_its_silence_witnessed() 
 async fn an_answer_to_the_watched_challenge_is_judged_under_its_own_claims() {
     let older = a_claim(8);
     let challenge = old_challenge(&older);
-    let watched = || Watched { challenge: challenge.clone(), slashed: false };
+    let watched = || Watched { challenge: challenge.clone(), slashed_in: None };
     let lies = |before: usize| if before == 0 { Reply::Silence } else { Reply::Invalid };
     for is_kept in [true, false] {
         let host = Host { claims: one_claim(), storage: lies, ..Host::default() };
@@ -652,7 +652,7 @@ fn rebuttal(challenge: &Challenge) -> Rebuttal {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_rebuttal_is_a_fact_until_it_is_slashed() {
     let challenge = old_challenge(&one_claim());
-    let watched = || Watched { challenge: challenge.clone(), slashed: true };
+    let watched = || Watched { challenge: challenge.clone(), slashed_in: Some(0) };
     for is_slashed in [false, true] {
         let host = Host { claims: one_claim(), storage: |_| Reply::Silence, ..Host::default() };
         let known = Rebuttals::known([rebuttal(&challenge)]);

@@ -16,15 +16,23 @@ use crate::verdict::{Verdict, silence_digest};
 pub struct Watched {
     /// The challenge, of the epoch in which it struck out.
     pub challenge: Challenge,
-    /// The silence was slashed. The provider may answer on chain, and an answer that is wrong is a fact like any other.
-    pub slashed: bool,
+    /// The epoch whose report slashed the silence. The provider may answer on chain, and an answer that is wrong is a fact like any other.
+    pub slashed_in: Option<u64>,
 }
 
 impl Watched {
-    /// One word for the provider's verdict: the challenge's digest, or the silence's once that was slashed.
+    /// One word for the provider's verdict: the challenge's digest, or once its silence was slashed that of the silence and the epoch.
     pub fn word(&self) -> Hash32 {
         let digest = self.challenge.digest();
-        if self.slashed { silence_digest(&digest) } else { digest }
+        match self.slashed_in {
+            None => digest,
+            Some(epoch) => Words::tagged("assay.slashed.v1").with(&silence_digest(&digest)).with(&epoch).keccak(),
+        }
+    }
+
+    /// Whether its silence was slashed: then nobody asks it any more.
+    pub fn is_slashed(&self) -> bool {
+        self.slashed_in.is_some()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::epoch::tests::{counts_mut, observed, perfect_reveal, schedule, settin
 use crate::observation::{Fact, Fault, Witness};
 use crate::params::TOKEN;
 use crate::secp::Signature65;
-use crate::verdict::{Dimension, Grade, silence_digest};
+use crate::verdict::{Dimension, Grade, REBUTTAL_EPOCHS, silence_digest};
 
 fn compute(setting: &Setting, parent: &Ledger, oracles: u64) -> Outcome {
     let reveals: BTreeMap<OracleId, VerifiedReveal> = (1..=oracles).map(|id| (OracleId(id), observed(setting, id, 1).0)).collect();
@@ -261,14 +261,14 @@ fn watching() -> (Setting, Ledger, Challenge) {
     (setting, ledger, challenge)
 }
 
-fn entry(challenge: &Challenge, slashed: bool) -> BTreeMap<ProviderId, Watched> {
-    [(challenge.provider, Watched { challenge: challenge.clone(), slashed })].into()
+fn entry(challenge: &Challenge, slashed_in: Option<u64>) -> BTreeMap<ProviderId, Watched> {
+    [(challenge.provider, Watched { challenge: challenge.clone(), slashed_in })].into()
 }
 
 #[test]
 fn what_struck_out_is_watched_from_the_next_epoch_on() {
     let (_, ledger, challenge) = watching();
-    assert_eq!(ledger.watch, entry(&challenge, false));
+    assert_eq!(ledger.watch, entry(&challenge, None));
     let setting = setting(4, 2);
     let verdicts = outcome_of(&setting, &Ledger::default(), &struck(&setting).0).verdicts;
     assert_eq!((verdicts[0].watched, verdicts[1].watched), (challenge.digest(), Hash32::ZERO));
@@ -282,7 +282,7 @@ fn of_several_that_struck_out_the_smallest_digest_is_watched() {
     let second = audit(&setting, 2);
     reveals.get_mut(&OracleId(2)).unwrap().reveal.struck.push(second.clone());
     let smaller = if first.digest() < second.digest() { first } else { second };
-    assert_eq!(outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch, entry(&smaller, false));
+    assert_eq!(outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch, entry(&smaller, None));
 }
 
 // Defence: the slash for silence in `Case::faults`. Without it a provider that deletes its data and never answers keeps its stake.
@@ -296,17 +296,44 @@ fn silence_before_the_whole_panel_is_slashed_once_and_stays_for_the_answer_on_ch
     let silence = silence_digest(&challenge.digest());
     assert_eq!(verdict.facts_root, crate::observation::facts_root(&[silence]));
     assert_eq!((verdict.outcome, verdict.multiplier_ppm), (Grade::Fail, 0));
-    assert_eq!(outcome.ledger.watch, entry(&challenge, true));
-    assert_eq!(verdict.watched, silence);
+    assert_eq!(outcome.ledger.watch, entry(&challenge, Some(1)));
+    assert_eq!(verdict.watched, outcome.ledger.watch[&ProviderId(1)].word());
     assert_eq!(outcome.slash_proof(ProviderId(1)).unwrap().0, verdict);
 
     setting.epoch += 1;
     let next = outcome_of(&setting, &outcome.ledger, &witnessed(&setting, &[silent, silent, silent, silent]));
     assert_eq!((next.verdicts[0].slash_reason, next.verdicts[0].slash), (None, 0), "one slash for one silence");
-    assert_eq!(next.ledger.watch, entry(&challenge, true));
+    assert_eq!(next.ledger.watch, entry(&challenge, Some(1)));
+}
+
+// Defence: `is_held`. Without it a provider answers rubbish on the chain, stays silent once more, and the next challenge pushes the one that
+// it answered off the list before the rubbish is proven.
+#[test]
+fn a_slashed_silence_keeps_its_place_until_its_rebuttal_can_have_been_proven_wrong() {
+    let (mut setting, ledger, challenge) = watching();
+    let slashed = outcome_of(&setting, &ledger, &witnessed(&setting, &[Witness::Silent(challenge.digest()); 3])).ledger;
+    for _ in 1..REBUTTAL_EPOCHS {
+        setting.epoch += 1;
+        let (again, _) = struck(&setting);
+        assert_eq!(outcome_of(&setting, &slashed, &again).ledger.watch, entry(&challenge, Some(1)), "epoch {}", setting.epoch);
+    }
     setting.epoch += 1;
-    let (again, second) = struck(&setting);
-    assert_eq!(outcome_of(&setting, &next.ledger, &again).ledger.watch, entry(&second, false), "another one takes its place");
+    let (again, next) = struck(&setting);
+    assert_eq!(outcome_of(&setting, &slashed, &again).ledger.watch, entry(&next, None));
+    assert_eq!(outcome_of(&setting, &slashed, &perfect(&setting)).ledger.watch, BTreeMap::new());
+}
+
+// Defence: `is_refuted`. Without it one wrong rebuttal is slashed in every epoch in which one oracle cares to show it again.
+#[test]
+fn a_wrong_rebuttal_is_slashed_once() {
+    let (mut setting, ledger, challenge) = watching();
+    let slashed = outcome_of(&setting, &ledger, &witnessed(&setting, &[Witness::Silent(challenge.digest()); 3])).ledger;
+    setting.epoch += 1;
+    let wrong = with_fact(&setting, &challenge, Fault::StorageInvalid);
+    let outcome = outcome_of(&setting, &slashed, &wrong);
+    assert_eq!((outcome.verdicts[0].slash_reason, &outcome.ledger.watch), (Some(Fault::StorageInvalid), &BTreeMap::new()));
+    setting.epoch += 1;
+    assert_eq!(outcome_of(&setting, &outcome.ledger, &with_fact(&setting, &challenge, Fault::StorageInvalid)).verdicts[0].slash_reason, None);
 }
 
 // Defence: `is_answered` and its bound. Without it a provider that answers the panel stays on the list, or one liar takes it off.
@@ -321,7 +348,7 @@ fn more_answers_than_liars_clear_the_list_and_fewer_do_not() {
     let mut open = ledger;
     for witnesses in [[answered, silent, silent, Witness::None], [Witness::None; 4], [answered, Witness::None, silent, Witness::None]] {
         let outcome = outcome_of(&setting, &open, &witnessed(&setting, &witnesses));
-        assert_eq!(outcome.ledger.watch, entry(&challenge, false), "{witnesses:?}");
+        assert_eq!(outcome.ledger.watch, entry(&challenge, None), "{witnesses:?}");
         assert_eq!(outcome.verdicts[0].slash_reason, None);
         open = outcome.ledger;
         setting.epoch += 1;
@@ -337,7 +364,7 @@ fn an_open_challenge_is_not_displaced() {
     let (setting, ledger, challenge) = watching();
     let (reveals, second) = struck(&setting);
     assert_ne!(second, challenge);
-    assert_eq!(outcome_of(&setting, &ledger, &reveals).ledger.watch, entry(&challenge, false));
+    assert_eq!(outcome_of(&setting, &ledger, &reveals).ledger.watch, entry(&challenge, None));
 }
 
 // Defence: `secure` in `Case::slash_reason`. A seed from the fallback can be ground, and with it the panel that witnesses.
@@ -351,7 +378,7 @@ fn an_insecure_epoch_does_not_slash_silence_and_keeps_watching() {
     }
     let outcome = outcome_of(&setting, &ledger, &reveals);
     assert_eq!((outcome.verdicts[0].slash_reason, outcome.verdicts[0].slash), (None, 0));
-    assert_eq!(outcome.ledger.watch, entry(&challenge, false));
+    assert_eq!(outcome.ledger.watch, entry(&challenge, None));
     assert_eq!(outcome.verdicts[0].multiplier_ppm, 0, "it is not paid either");
 }
 
@@ -388,7 +415,7 @@ fn a_fact_of_an_earlier_epoch_counts_only_while_it_is_watched() {
         outcome_of(&setting, ledger, &with_fact(&setting, challenge, Fault::StorageMissing)).verdicts[0].slash_reason
     };
     assert_eq!(slashed(&ledger, &challenge), Some(Fault::StorageMissing));
-    assert_eq!(slashed(&Ledger { watch: entry(&challenge, true), ..ledger.clone() }, &challenge), Some(Fault::StorageMissing));
+    assert_eq!(slashed(&Ledger { watch: entry(&challenge, Some(0)), ..ledger.clone() }, &challenge), Some(Fault::StorageMissing));
     assert_eq!(slashed(&ledger, &Challenge { index: 7, ..challenge.clone() }), None, "another challenge of that epoch");
     assert_eq!(slashed(&Ledger { watch: BTreeMap::new(), ..ledger }, &challenge), None);
     let own = audit(&setting, 2);
@@ -405,7 +432,7 @@ fn a_slash_for_something_else_leaves_the_silence_open() {
     }
     let outcome = outcome_of(&setting, &ledger, &reveals);
     assert_eq!(outcome.verdicts[0].slash_reason, Some(Fault::StorageInvalid));
-    assert_eq!(outcome.ledger.watch, entry(&challenge, false));
+    assert_eq!(outcome.ledger.watch, entry(&challenge, None));
 }
 
 // Defence: `Ledger::watches`. Without it a peer that serves an outcome adds, drops or bends entries, and who believes it computes other
@@ -420,7 +447,7 @@ fn an_outcome_whose_watch_list_is_not_the_certified_one_is_not_believed() {
         assert!(outcome.supports(&outcome.report, &setting.token));
         let changes: [(&str, Change); 4] = [
             ("dropped", BTreeMap::clear),
-            ("turned", |watch| watch.values_mut().for_each(|watched| watched.slashed = !watched.slashed)),
+            ("turned", |watch| watch.values_mut().for_each(|watched| watched.slashed_in = watched.slashed_in.xor(Some(3)))),
             ("bent", |watch| watch.values_mut().for_each(|watched| watched.challenge.index += 1)),
             ("added", |watch| {
                 let watched = watch.values().next().unwrap().clone();

@@ -32,6 +32,7 @@ fn judge(panel: &[(OracleId, Observation)], absent: &[u64], facts: &[ProvenFact]
         panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts,
         watched: None,
+        is_refuted: false,
         struck: None,
         secure,
         previous_multiplier_ppm: previous,
@@ -56,6 +57,7 @@ fn judge_whole_set(members: &[(u16, Option<Observation>)]) -> Verdict {
         panel: Panel { seats: &seats, kind: PanelKind::WholeSet { total_weight } },
         facts: &[],
         watched: None,
+        is_refuted: false,
         struck: None,
         secure: true,
         previous_multiplier_ppm: PPM,
@@ -348,7 +350,7 @@ fn watch(witnesses: &[fn(Hash32) -> Witness]) -> (Option<Fault>, Option<Watched>
     let setting = crate::epoch::tests::setting(4, 1);
     let schedule = crate::epoch::tests::schedule(&setting, &setting.providers[0], 1);
     let challenge = schedule.slots()[0].challenges().find(|(_, challenge)| challenge.kind == Kind::STORAGE).unwrap().1;
-    let watched = Watched { challenge, slashed: false };
+    let watched = Watched { challenge, slashed_in: None };
     let digest = watched.challenge.digest();
     let panel: Vec<_> = (1..)
         .zip(witnesses)
@@ -368,6 +370,7 @@ fn watch(witnesses: &[fn(Hash32) -> Witness]) -> (Option<Fault>, Option<Watched>
         panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts: &[],
         watched: Some(&watched),
+        is_refuted: false,
         struck: None,
         secure: true,
         previous_multiplier_ppm: PPM,
@@ -386,7 +389,7 @@ fn silence_takes_all_members_but_those_who_may_lie() {
             watch(&witnesses)
         };
         let (reason, entry) = of(size - faulty);
-        assert_eq!((reason, entry.map(|entry| entry.slashed)), (Some(Fault::StorageSilent), Some(true)), "{size}");
+        assert_eq!((reason, entry.map(|entry| entry.is_slashed())), (Some(Fault::StorageSilent), Some(true)), "{size}");
         assert_eq!(of(size - faulty - 1), (None, None), "of {size} more than {faulty} had an answer");
     }
 }

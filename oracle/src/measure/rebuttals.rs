@@ -8,7 +8,6 @@ use assay_chain::{ChainError, Client, LateAnswer, Rebuttal};
 use assay_core::challenge::{Answer, Asked, Challenge, Kinds};
 use assay_core::claim::ClaimSet;
 use assay_core::ids::{Address, ProviderId};
-use assay_core::observation::Fault;
 use assay_core::report::Ledger;
 use assay_core::slice::{CHUNK_BYTES, Slice};
 use assay_core::transcript::{Outcome, Transcript, judge};
@@ -21,8 +20,6 @@ use crate::store::StoreError;
 
 /// Rebuttals remembered: each has 92 kB, and cost its sender two million gas.
 const REMEMBERED: usize = 256;
-/// Certified epochs that are looked through for a rebuttal that was slashed already.
-const LOOK_BACK: u32 = 64;
 
 /// What was read of the chain's rebuttals; shared by all epochs.
 #[derive(Default)]
@@ -97,7 +94,7 @@ fn transcript(answer: LateAnswer, challenge: &Challenge, claims: &ClaimSet, kind
 impl Measurer {
     /// Reads what was rebutted up to the epoch's reference block, if there is any silence that may be.
     pub(super) async fn read_rebuttals(self: Arc<Self>, ledger: Ledger, ref_block: u64) {
-        let slashed = ledger.watch.values().filter(|watched| watched.slashed).map(|watched| watched.challenge.epoch);
+        let slashed = ledger.watch.values().filter(|watched| watched.is_slashed()).map(|watched| watched.challenge.epoch);
         let Some(oldest) = slashed.min() else { return };
         let since = match self.ref_block_of(oldest).await {
             Ok(Some(block)) => block,
@@ -113,29 +110,11 @@ impl Measurer {
         Ok(self.store.outcome(epoch).await?.map(|certified| certified.outcome.report.ref_block))
     }
 
-    /// What the provider answered on the chain to the challenge whose silence is slashed, unless a wrong answer was slashed since.
+    /// What the provider answered on the chain to the challenge whose silence is slashed. A wrong answer that was slashed takes the entry off the list.
     pub(super) async fn rebuttal(&self, subject: &Subject, kinds: Kinds, ref_block: u64) -> Result<Option<Transcript>, MeasureError> {
-        let Some(watched) = subject.watched.as_ref().filter(|watched| watched.slashed) else { return Ok(None) };
+        let Some(watched) = subject.watched.as_ref().filter(|watched| watched.is_slashed()) else { return Ok(None) };
         let Some(rebuttal) = self.rebuttals.of_challenge(&watched.challenge, ref_block).await else { return Ok(None) };
         let Some(claims) = subject.claims_of(&watched.challenge) else { return Ok(None) };
-        if self.was_slashed_since(subject.terms.provider, rebuttal.block_number).await? {
-            return Ok(None);
-        }
         Ok(transcript(rebuttal.answer, &watched.challenge, &claims, kinds, &subject.terms.keys.receipt_key))
-    }
-
-    /// Whether a certified report whose reference block is not before `block` slashes the provider for an answer.
-    async fn was_slashed_since(&self, provider: ProviderId, block: u64) -> Result<bool, StoreError> {
-        for epoch in self.store.certified_epochs(LOOK_BACK).await? {
-            let Some(outcome) = self.store.outcome(epoch).await?.map(|certified| certified.outcome) else { continue };
-            if outcome.report.ref_block < block {
-                break;
-            }
-            let verdict = outcome.verdicts.iter().find(|verdict| verdict.provider == provider);
-            if verdict.is_some_and(|verdict| matches!(verdict.slash_reason, Some(Fault::StorageInvalid | Fault::StorageMissing))) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Subject {
 impl Subject {
     /// The challenge that the panel asks. One whose silence is slashed is not asked any more.
     pub(super) fn watched(&self) -> Option<&Challenge> {
-        self.watched.as_ref().filter(|watched| !watched.slashed).map(|watched| &watched.challenge)
+        self.watched.as_ref().filter(|watched| !watched.is_slashed()).map(|watched| &watched.challenge)
     }
 
     /// The claim set that a challenge names, as far as we have it.

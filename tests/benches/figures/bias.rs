@@ -112,6 +112,7 @@ fn numbers(honest: &[u64; HONEST], play: &[Lie; LIARS], class: &Class, params: &
         panel: Panel { seats: &seats, kind: PanelKind::Drawn },
         facts: &[],
         watched: None,
+        is_refuted: false,
         struck: None,
         secure: true,
         previous_multiplier_ppm: 0,

@@ -95,7 +95,7 @@ pub struct ProviderRow {
     pub slashed: u128,
     /// Why.
     pub slash_reason: Option<&'static str>,
-    /// Worst dimension of every epoch, for people.
+    /// The verdict of every epoch and the dimension that cost most, for people.
     #[serde(skip)]
     pub worst: Vec<(Grade, Option<Dimension>)>,
 }
@@ -365,8 +365,10 @@ fn median(values: impl Iterator<Item = u64>) -> u64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
+/// The dimension that costs the provider most: a proven fact, or else the largest share of its budget.
 fn worst(verdict: &Verdict) -> Option<Dimension> {
-    verdict.dimensions.iter().filter(|d| d.grade != Grade::Pass).max_by_key(|d| (d.grade, d.burn_ppm)).map(|d| d.dimension)
+    let missed = verdict.dimensions.iter().filter(|d| d.grade != Grade::Pass);
+    missed.max_by_key(|d| (d.grade == Grade::Fail && d.burn_ppm == 0, d.burn_ppm, d.grade)).map(|d| d.dimension)
 }
 
 fn availability_ppm(verdicts: &[&Verdict]) -> u64 {
