@@ -395,7 +395,7 @@ async fn a_claim_set_is_served_by_its_root_in_pages() {
         owner: Address([1; 20]),
     };
     let set = ClaimSet::new((1..=3).map(claim).collect()).unwrap();
-    world.store.put_claims(&set).await.unwrap();
+    world.store.put_claims(EPOCH, &set).await.unwrap();
     let root = set.root().hash;
     let mut found = Vec::new();
     for (after, next) in [(0, Some(2)), (2, None)] {
