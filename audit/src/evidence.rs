@@ -23,8 +23,8 @@ pub struct Question<'a> {
     pub reveal: &'a VerifiedReveal,
     /// The observation.
     pub observation: &'a Observation,
-    /// The provider's claim set, if the API gave it.
-    pub claims: Option<&'a ClaimSet>,
+    /// The claim sets that the API gave, by root.
+    pub claims: &'a BTreeMap<Hash32, ClaimSet>,
     /// The challenge that the whole panel may have asked beside its schedule.
     pub watched: Option<&'a Challenge>,
     /// Answers with slices are judged again until so many slices were verified; all when none.
@@ -149,11 +149,12 @@ fn judge_again(
             continue;
         }
         let challenge = &transcript.challenge;
-        if question.claims.is_none() && challenge.chunks > 0 {
+        let claims = question.claims.get(&challenge.claim_root);
+        if claims.is_none() && challenge.chunks > 0 {
             return Err(Doubt::Missing(format!("the claim set {} was not delivered", challenge.claim_root)));
         }
         let kept_secret = schedule.slot_of(challenge).map(|slot| slot.kept(challenge.index));
-        let asked = Asked { challenge, claims: question.claims, kept: kept_secret };
+        let asked = Asked { challenge, claims, kept: kept_secret };
         let outcome = judge(question.setting.kinds, &asked, answer, transcript.signature.as_ref(), &terms.keys.receipt_key);
         tally.judged += 1;
         tally.verified += slices;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_chain::{BlockTag, ChainConfig, ChainError, Client};
-use assay_core::claim::ClaimSet;
+use assay_core::challenge::Challenge;
+use assay_core::claim::{ClaimRoot, ClaimSet};
+use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::observation::{Observation, VerifiedReveal};
 use assay_proto::bundle::decode_bundle;
@@ -200,20 +202,18 @@ struct Examined {
 /// Examines every included observation, one after the other: evidence is large, and none of it is kept.
 async fn evidence(order: &Order, recomputed: &Recomputed, findings: &mut Findings) {
     let mut examined = Examined::default();
-    let mut claim_sets: BTreeMap<ProviderId, Option<ClaimSet>> = BTreeMap::new();
-    for terms in &recomputed.setting.providers {
-        let is_seen = recomputed.reveals.values().any(|v| v.reveal.observations.iter().any(|s| s.observation.provider == terms.provider));
-        if is_seen && terms.keys.claims.blocks > 0 {
-            let fetched = claims::fetch(&order.api, &terms.keys.claims).await;
-            claim_sets.insert(terms.provider, fetched.map_err(|problem| examined.missing.push(problem)).ok());
+    let mut claim_sets = BTreeMap::new();
+    for root in claim_roots(recomputed) {
+        match claims::fetch(&order.api, &root).await {
+            Ok(set) => drop(claim_sets.insert(root.hash, set)),
+            Err(problem) => examined.missing.push(problem),
         }
     }
     for (oracle, reveal) in &recomputed.reveals {
         for salted in &reveal.reveal.observations {
             let observation = &salted.observation;
             examined.observations += 1;
-            let claims = claim_sets.get(&observation.provider).and_then(Option::as_ref);
-            match one(order, recomputed, reveal, observation, claims).await {
+            match one(order, recomputed, reveal, observation, &claim_sets).await {
                 Answer::Supported(tally) => examined.tally.add(&tally),
                 Answer::Contradicted(tally, why) => {
                     examined.tally.add(&tally);
@@ -228,12 +228,29 @@ async fn evidence(order: &Order, recomputed: &Recomputed, findings: &mut Finding
     report(order, examined, findings);
 }
 
+/// Of every claim set that an observed provider was asked about: its registered one, and that of a challenge its panel watches.
+fn claim_roots(recomputed: &Recomputed) -> Vec<ClaimRoot> {
+    let reveals = recomputed.reveals.values();
+    let observed: BTreeSet<ProviderId> = reveals.flat_map(|v| v.reveal.observations.iter().map(|s| s.observation.provider)).collect();
+    let registered = recomputed.setting.providers.iter().filter(|terms| observed.contains(&terms.provider)).map(|terms| terms.keys.claims);
+    let watched = observed.iter().filter_map(|provider| watched(recomputed, *provider));
+    let watched = watched.map(|challenge| ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks });
+    let roots: BTreeMap<Hash32, ClaimRoot> =
+        registered.chain(watched).filter(|root| root.blocks > 0).map(|root| (root.hash, root)).collect();
+    roots.into_values().collect()
+}
+
+/// The challenge that a provider's panel watches, by the parent's ledger.
+fn watched(recomputed: &Recomputed, provider: ProviderId) -> Option<&Challenge> {
+    recomputed.parent.watch.get(&provider).filter(|watched| !watched.is_slashed()).map(|watched| &watched.challenge)
+}
+
 async fn one(
     order: &Order,
     recomputed: &Recomputed,
     reveal: &VerifiedReveal,
     observation: &Observation,
-    claims: Option<&ClaimSet>,
+    claims: &BTreeMap<Hash32, ClaimSet>,
 ) -> Answer {
     let (epoch, provider, oracle) = (order.epoch, observation.provider, observation.oracle);
     let path = format!("/v1/epochs/{epoch}/evidence/{provider}?oracle={oracle}");
@@ -256,7 +273,7 @@ async fn one(
             Err(error) => return Answer::NotDelivered(format!("GET {path}: {error}")),
         }
     }
-    let watched = recomputed.parent.watch.get(&provider).filter(|watched| !watched.is_slashed()).map(|watched| &watched.challenge);
+    let watched = watched(recomputed, provider);
     let question = Question {
         setting: &recomputed.setting,
         reveal,

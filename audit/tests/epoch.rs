@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::collections::BTreeMap;
+
 use assay_audit::evidence::{Answer, Question, Tally, examine};
 use assay_audit::findings::{Claim, Findings, Mark};
 use assay_audit::verify::{self, Documents, OnChain, Recomputed};
@@ -37,7 +39,7 @@ fn answer(
         setting: &recomputed.setting,
         reveal,
         observation,
-        claims: world.claims.get(&provider),
+        claims: &world.claims,
         watched: None,
         most_slices: slices,
         order: recomputed.digest,
@@ -214,11 +216,12 @@ fn what_is_not_delivered_is_not_held_against_the_oracle() {
     assert!(matches!(examined(&more), Answer::Supported(_)));
     let read: Vec<Bundle> = honest.iter().map(|b| decode_bundle(&encode_bundle(&b.transcripts, &b.seals)).unwrap()).collect();
     assert_eq!(&read, honest);
+    let none = BTreeMap::new();
     let question_without_claims = {
         let reveal = &recomputed.reveals[&oracle];
         let observation = &reveal.reveal.observations[0].observation;
         let setting = &recomputed.setting;
-        Question { setting, reveal, observation, claims: None, watched: None, most_slices: None, order: Hash32::ZERO }
+        Question { setting, reveal, observation, claims: &none, watched: None, most_slices: None, order: Hash32::ZERO }
     };
     assert!(matches!(examine(&question_without_claims, honest), Answer::NotDelivered(what) if what.contains("claim set")));
 }

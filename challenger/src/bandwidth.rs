@@ -11,7 +11,7 @@ mod slices;
 
 use std::time::Duration;
 
-use assay_core::challenge::kinds::bandwidth::Bandwidth as Direction;
+use assay_core::challenge::kinds::bandwidth::{Bandwidth as Direction, Total};
 use assay_core::challenge::{Answer, Asked, Challenge, Checked, Kind};
 use assay_core::transcript::{OracleFault, Outcome, Transcript, judge};
 use assay_proto::provider::v1::ChallengeReply;
@@ -117,6 +117,9 @@ fn window_bytes(assignment: &Assignment) -> u32 {
     u32::try_from(bytes.clamp(least, most)).unwrap_or(u32::MAX)
 }
 
+/// The last frame of a test may pass its limit.
+const SLACK_BYTES: u64 = 1 << 20;
+
 struct Window<'a> {
     assignment: &'a Assignment,
     watchdog: &'a Watchdog,
@@ -184,6 +187,11 @@ impl Window<'_> {
     /// `None` for what has not the form of an answer.
     async fn judge(&self, challenge: &Challenge, reply: ChallengeReply, wrong: bool) -> Option<(Checked, Answer)> {
         let (answer, _) = reply.parse().ok()?;
+        // More than was ever sent is not worth the hashing.
+        let most = self.assignment.params.bandwidth.max_bytes.saturating_add(SLACK_BYTES);
+        if Total::from_payload(&answer.payload).is_some_and(|total| total.bytes > most) {
+            return Some((Checked::all_or_nothing(false), answer));
+        }
         let assignment = self.assignment.clone();
         let challenge = challenge.clone();
         // It hashes all bytes again: not on a thread that probes.

@@ -326,7 +326,7 @@ async fn a_test_carries_most_of_what_a_bare_stream_does() {
     let endpoint = format!("http://{}", honest.node.address());
     let config = LinkConfig { allow_private: true, ..LinkConfig::default() };
     honest.test.line = Link::open(&endpoint, &config).await.unwrap().into();
-    honest.test.params.bandwidth.max_bytes = 1 << 32;
+    honest.test.params.bandwidth.max_bytes = 1 << 30;
     let mut ratios = [Vec::new(), Vec::new()];
     for _ in 0..3 {
         let (bare_in, bare_out) = bare_streams().await;

@@ -264,7 +264,7 @@ impl Params {
             );
         }
         if b.max_bytes > crate::challenge::kinds::bandwidth::MAX_TEST_BYTES {
-            return Some("a bandwidth test has at most 4 GiB");
+            return Some("a bandwidth test has at most 1 GiB");
         }
         if self.strikes == 0 || self.reask_ms == 0 {
             return Some("an unanswered challenge needs at least one strike and one millisecond between its asks");

@@ -47,7 +47,7 @@ pub struct World {
     pub documents: Documents,
     pub setting: Setting,
     pub outcome: Outcome,
-    pub claims: BTreeMap<ProviderId, ClaimSet>,
+    pub claims: BTreeMap<Hash32, ClaimSet>,
     pub bundles: BTreeMap<(OracleId, ProviderId), Vec<Bundle>>,
 }
 
@@ -155,7 +155,7 @@ impl World {
             verdicts: Ok(VerdictsDocument { epoch, report_digest: digest, verdicts: outcome.verdicts.clone() }),
         };
         let ground = Ground { params: setting.params.clone(), beacon };
-        let claims = replicas.into_iter().map(|(provider, replica)| (provider, replica.claims)).collect();
+        let claims = replicas.into_values().map(|replica| (replica.claims.root().hash, replica.claims)).collect();
         Self { ground, chain, documents, setting, outcome, claims, bundles }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use assay_chain::{ChainError, Client, LateAnswer, Rebuttal};
 use assay_core::challenge::{Answer, Asked, Challenge, Kinds};
 use assay_core::claim::ClaimSet;
-use assay_core::ids::{Address, ProviderId};
+use assay_core::ids::Address;
 use assay_core::report::Ledger;
 use assay_core::slice::{CHUNK_BYTES, Slice};
 use assay_core::transcript::{Outcome, Transcript, judge};

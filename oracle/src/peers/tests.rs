@@ -32,6 +32,8 @@ struct Recorder {
     refusal: Option<Refusal>,
     reveal: Option<Reveal>,
     report: Option<(Certificate, Outcome)>,
+    /// None before reveals are open.
+    evidence: Option<Vec<Bytes>>,
     /// Never answers.
     stuck: bool,
 }
@@ -57,11 +59,15 @@ impl Inbox for Recorder {
         let found = self.report.clone().filter(|(_, outcome)| outcome.report.epoch == epoch && digest.is_of(&outcome.report.digest()));
         found.map(|(certificate, outcome)| (Some(certificate), outcome))
     }
+
+    async fn evidence(&self, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>> {
+        self.evidence.clone().filter(|_| (epoch, provider) == (3, ProviderId(4)))
+    }
 }
 
 fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
     let (got, received) = mpsc::unbounded_channel();
-    (Recorder { got, put_off: AtomicUsize::new(0), refusal: None, reveal: None, report: None, stuck: false }, received)
+    (Recorder { got, put_off: AtomicUsize::new(0), refusal: None, reveal: None, report: None, evidence: None, stuck: false }, received)
 }
 
 /// A port that is ours and that nobody listens on yet: connections are refused.
@@ -98,7 +104,7 @@ fn wish(view: u64) -> Message {
 
 fn reveal() -> Reveal {
     let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32]); 5], secure: true };
-    Reveal { epoch: 5, oracle: OracleId(9), seeds, observations: vec![], vrfs: vec![signature(); 5], facts: vec![] }
+    Reveal { epoch: 5, oracle: OracleId(9), seeds, observations: vec![], vrfs: vec![signature(); 5], facts: vec![], struck: vec![] }
 }
 
 fn report() -> (Certificate, Outcome) {
@@ -300,4 +306,29 @@ fn every_outcome_survives_the_wire() {
     }
     assert!(!DeliverOutcome::from_reply(DeliverOutcome::stopping().into()).is_final());
     assert!(!DeliverOutcome::from_reply(wire::DeliverReply { outcome: 77, reason: 78, text: String::new() }).is_final());
+}
+
+// Defence: `page_of` and the loop of `fetch_evidence`. Without either, evidence of more than one reply is lost or never ends.
+#[tokio::test]
+async fn evidence_comes_whole_in_as_many_replies_as_it_takes() {
+    let stop = CancellationToken::new();
+    let _end = stop.clone().drop_guard();
+    let bundle = |number: u8| Bytes::from(vec![number; MAX_MESSAGE_BYTES / 3 + 1]);
+    let bundles: Vec<Bytes> = (0..5).map(bundle).collect();
+    let (mut inbox, _got) = recorder();
+    inbox.evidence = Some(bundles.clone());
+    let endpoint = up(inbox, &stop);
+    let outgoing = Outgoing::new(OracleId(1), stop.clone());
+    let fetched = outgoing.fetch_evidence(OracleId(2), &endpoint, 3, ProviderId(4)).await;
+    assert!(fetched == Some(bundles), "five bundles in three replies");
+
+    let mut client = CommitteeClient::connect(endpoint).await.unwrap().max_decoding_message_size(MAX_TRANSPORT_BYTES);
+    let request = |epoch: u64, offset: u32| wire::FetchEvidenceRequest { epoch, provider_id: 4, offset };
+    let reply = client.fetch_evidence(request(3, 4)).await.unwrap().into_inner();
+    assert_eq!((reply.bundles.len(), reply.total), (1, 5));
+    let behind = client.fetch_evidence(request(3, u32::MAX)).await.unwrap().into_inner();
+    assert_eq!((behind.bundles.len(), behind.total), (0, 5));
+    // Defence: the inbox's `None`; evidence is as secret as reveals until they are open.
+    assert_eq!(client.fetch_evidence(request(9, 0)).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(outgoing.fetch_evidence(OracleId(2), "http://127.0.0.1:1", 3, ProviderId(4)).await, None);
 }

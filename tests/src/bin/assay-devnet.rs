@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use assay_core::ids::Instance;
 use assay_tests::beacon::{BeaconKey, serve};
+use assay_tests::binaries;
 use assay_tests::devnet::outcome::Summary;
-use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan, data, show};
+use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan, data, show};
 use assay_tests::mortal::{self, DieAt};
 use assay_tests::process::ends_with_parent;
 use assay_tests::record;
@@ -149,10 +150,13 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
     let table = show::table(&devnet, &summary);
     std::fs::write(dir.join("demo.svg"), show::svg(&table))?;
     println!("\n{table}");
+    let (audited, failure) = audit(&devnet, EPOCHS - 1).await?;
+    println!("{audited}");
     println!("summary: {}", dir.join("summary.json").display());
     println!("logs:    {}", plan.dir.join("logs").display());
     println!("{}", show::commands(&summary));
     let mut failures = summary.failures(EPOCHS);
+    failures.extend(failure);
     for failure in &failures {
         eprintln!("expected: {failure}");
     }
@@ -175,6 +179,20 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// What an auditor says of an epoch, by one oracle's API alone, and what it should have said and did not.
+async fn audit(devnet: &Devnet, epoch: u64) -> Result<(String, Option<String>), Failure> {
+    let api = devnet.oracles.first().map(|oracle| oracle.api.as_str()).unwrap_or_default();
+    let args = ["verify", "--api", api, "--rpc", devnet.rpc(), "--epoch", &epoch.to_string()];
+    let output = tokio::process::Command::new(binaries::path("assay-audit")).args(args).kill_on_drop(true).output().await?;
+    let mut text = format!("assay-audit {}\n", args.join(" "));
+    text += &String::from_utf8_lossy(&output.stdout);
+    text += &String::from_utf8_lossy(&output.stderr);
+    let named = |oracle: &OracleNode| text.contains(&format!("⚑ oracle {}", oracle.id)) == (oracle.fault == OracleFault::Lies);
+    let as_expected = output.status.success() && devnet.oracles.iter().all(named);
+    let failure = (!as_expected).then(|| format!("the audit of epoch {epoch} holds and names the liar, and nobody else"));
+    Ok((text, failure))
 }
 
 /// Follows the epochs until everything is settled.

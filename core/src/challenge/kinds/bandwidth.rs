@@ -16,8 +16,8 @@ use crate::verdict::{Dimension, Objective, Rule};
 const MIN_SLICES: usize = 2;
 /// Share of the floor that may be missing, ppm.
 const ALLOWED_SHORTFALL_PPM: u64 = 50_000;
-/// The most bytes of one test that anybody hashes again: 4 GiB, a second at 34 Gbit/s.
-pub const MAX_TEST_BYTES: u64 = 1 << 32;
+/// The most bytes of one test that anybody hashes again: 1 GiB, a second at 8 Gbit/s.
+pub const MAX_TEST_BYTES: u64 = 1 << 30;
 
 /// The kind in its two directions, as the provider sees them. Counts are kbit/s of the class's floor, once a test; ground: the shortfall;
 /// reading: the rate, kbit/s.

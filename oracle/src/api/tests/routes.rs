@@ -1,5 +1,7 @@
 use assay_core::abi::Words;
 use assay_core::bls::Signature;
+use assay_core::claim::{Claim, ClaimSet};
+use assay_core::epoch::{Proposal, verify_proposal};
 use assay_core::hash::{Hash32, decode_hex};
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::merkle;
@@ -7,6 +9,8 @@ use assay_core::observation::{Commit, Observation, Seeds};
 use assay_core::params::TOKEN;
 use assay_core::report::{Certificate, Ledger, Report};
 use assay_core::verdict::Verdict;
+use assay_proto::rest::{BeaconRounds, ClaimsPage, EvidenceList, LedgerDocument, Network, ObservationsPage, ProposalDocument};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -266,7 +270,7 @@ async fn slashes_are_ready_to_execute() {
     assert_amounts(&slash);
     let verdict = &world.outcome.verdicts[2];
     assert!(verdict.slash > 0);
-    assert_eq!((&slash["provider_id"], &slash["reason"], &slash["amount"]), (&json!(3), &json!(2), &json!(verdict.slash.to_string())));
+    assert_eq!((&slash["provider_id"], &slash["reason"], &slash["amount"]), (&json!(3), &json!(1), &json!(verdict.slash.to_string())));
     assert_eq!(as_::<Hash32>(&slash["facts_root"]), verdict.facts_root);
     assert_eq!(as_::<Report>(&slash["report"]), world.outcome.report);
     assert_proven(&slash, &world.outcome.report.slash_root);
@@ -315,7 +319,7 @@ async fn the_roots_recompute_from_the_observations() {
     let fact = &reveals[1]["facts"][0];
     assert_eq!(
         (&fact["fault"], &fact["challenge"]["provider"], &fact["challenge"]["kind"]),
-        (&json!("StorageMissing"), &json!(3), &json!(4))
+        (&json!("StorageInvalid"), &json!(3), &json!(4))
     );
     assert_eq!((fact["words"].as_array().unwrap().len(), fact["slice"]["chunk"].as_str().unwrap().len()), (30, 2 + 2_048));
 
@@ -335,9 +339,95 @@ async fn the_roots_recompute_from_the_observations() {
     }
     assert_eq!(after, 0, "the last page has no next");
 
-    world.view.reveals.lock().unwrap().remove(0);
-    assert_eq!(world.read(&path).await["complete"], false);
     assert_eq!(world.refused(&format!("{path}?limit=x")).await, (400, "bad_request".to_owned()));
+    // Long past, when the setting is forgotten, what is included is still known: the log has it.
+    *world.view.settings.lock().unwrap() = [(EPOCH + 3, setting(EPOCH + 3).into())].into();
+    world.view.health.lock().unwrap().epoch = EPOCH + 3;
+    assert_eq!(world.read(&path).await, all);
+}
+
+#[tokio::test]
+async fn a_node_without_the_proposal_says_so() {
+    let world = World::start().await;
+    let next = setting(EPOCH + 1);
+    let (certificate, outcome) = certified(&next, &world.outcome.ledger);
+    world.put(EPOCH + 1, &certificate, &outcome).await;
+    world.view.settings.lock().unwrap().insert(EPOCH + 1, next.into());
+    world.set_now(world.reveals_due_ms() + world.setting.params.epoch_ms());
+    assert_eq!(world.refused(&format!("/v1/epochs/{}/proposal", EPOCH + 1)).await, (404, "not_found".to_owned()));
+    let observations: ObservationsPage = as_(&world.read(&format!("/v1/epochs/{}/observations", EPOCH + 1)).await);
+    assert!(!observations.complete && observations.reveals.is_empty());
+}
+
+#[tokio::test]
+async fn an_auditors_documents_survive_the_wire() {
+    let world = World::start().await;
+    let network: Network = as_(&world.read("/v1/network").await);
+    assert_eq!((network.chain_id, network.params.hash()), (31_337, world.setting.params.hash()));
+
+    let proposal: ProposalDocument = as_(&world.read(&format!("/v1/epochs/{EPOCH}/proposal")).await);
+    let proposal = Proposal::try_from(&proposal).unwrap();
+    assert_eq!((proposal.leader, proposal.report_digest), (OracleId(10), world.outcome.ledger.digest));
+    let proposal = verify_proposal(&world.setting, OracleId(10), proposal).unwrap().into_inner();
+    assert_eq!(proposal.basis.included(&world.setting).into_keys().collect::<Vec<_>>(), [10, 20, 30].map(OracleId));
+
+    let ledger: LedgerDocument = as_(&world.read(&format!("/v1/epochs/{EPOCH}/ledger")).await);
+    assert_eq!(ledger.providers[&OFFENDER].recipient, None, "it has earned nothing");
+    let outcome = ledger.into_outcome().unwrap();
+    assert!(outcome.supports(&world.outcome.report, &world.setting.token));
+
+    let beacon: BeaconRounds = as_(&world.read(&format!("/v1/epochs/{EPOCH}/beacon")).await);
+    let start_s = world.setting.start_ms() / 1_000;
+    assert_eq!(beacon.rounds.iter().map(|round| round.round - start_s).collect::<Vec<_>>(), [0, 0, 5, 10, 15, 20]);
+    assert_eq!(beacon.rounds.iter().map(|round| round.signature.is_some()).collect::<Vec<_>>(), [true, true, true, false, true, true]);
+}
+
+#[tokio::test]
+async fn a_claim_set_is_served_by_its_root_in_pages() {
+    let world = World::start().await;
+    let claim = |number: u8| Claim {
+        object_id: Hash32([number; 32]),
+        replica_index: 0,
+        root: Hash32([0x40 + number; 32]),
+        object_length: 5,
+        blocks: 1,
+        tag_key_id: Hash32::ZERO,
+        owner: Address([1; 20]),
+    };
+    let set = ClaimSet::new((1..=3).map(claim).collect()).unwrap();
+    world.store.put_claims(EPOCH, &set).await.unwrap();
+    let root = set.root().hash;
+    let mut found = Vec::new();
+    for (after, next) in [(0, Some(2)), (2, None)] {
+        let page: ClaimsPage = as_(&world.read(&format!("/v1/claims/{root}?limit=2&after={after}")).await);
+        assert_eq!((page.root, page.count, page.next), (set.root(), 3, next));
+        found.extend(page.items);
+    }
+    assert_eq!(ClaimSet::new(found), Ok(set));
+    assert_eq!(world.refused(&format!("/v1/claims/{}", Hash32([1; 32]))).await, (404, "not_found".to_owned()));
+    assert_eq!(world.refused("/v1/claims/x").await, (400, "bad_request".to_owned()));
+}
+
+#[tokio::test]
+async fn another_oracles_evidence_comes_through() {
+    let world = World::start().await;
+    let bundles = vec![Bytes::from_static(b"first"), Bytes::from_static(b"second")];
+    world.view.peers.lock().unwrap().insert(OracleId(20), bundles.clone());
+    let path = format!("/v1/epochs/{EPOCH}/evidence/1");
+    let list: EvidenceList = as_(&world.read(&format!("{path}?oracle=20")).await);
+    assert_eq!((list.oracle, list.bundles.len()), (OracleId(20), 2));
+    let second = list.bundles[1];
+    assert_eq!((second.digest, second.bytes), (Hash32::from(blake3::hash(&bundles[1])), 6));
+    let asked = format!("/v1/evidence/{}?oracle=20&epoch={EPOCH}&provider=1", second.digest);
+    assert_eq!(world.get(&asked).await.text, "second");
+    assert_eq!(world.refused(&format!("/v1/evidence/{}", second.digest)).await, (404, "not_found".to_owned()));
+    assert_eq!(world.refused(&format!("/v1/evidence/{}?oracle=20", second.digest)).await, (400, "bad_request".to_owned()));
+    // Its own evidence needs no peer.
+    for own in [path.clone(), format!("{path}?oracle=10")] {
+        let list: EvidenceList = as_(&world.read(&own).await);
+        assert_eq!((list.oracle, list.bundles[0].digest), (OracleId(10), bundle(EPOCH).digest));
+    }
+    assert_eq!(world.refused(&format!("{path}?oracle=30")).await, (503, "peer_unavailable".to_owned()));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::world::{EPOCH, World, bundle, setting};
 
 fn measured_routes() -> Vec<String> {
-    let of_epoch = ["verdicts", "report", "observations"].map(|part| format!("/v1/epochs/{EPOCH}/{part}"));
+    let of_epoch = ["verdicts", "report", "observations", "ledger", "proposal", "beacon", "evidence/1", "evidence/1?oracle=20"]
+        .map(|part| format!("/v1/epochs/{EPOCH}/{part}"));
     let of_provider = [format!("/v1/verdicts/1/{EPOCH}"), format!("/v1/verdicts/1/{EPOCH}?claim=1"), format!("/v1/slashes/3/{EPOCH}")];
     of_epoch.into_iter().chain(of_provider).collect()
 }

@@ -5,27 +5,33 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use assay_core::beacon::{self, Round};
 use assay_core::bls::{Domain, SecretKey, Signature};
+use assay_core::challenge::kinds::storage::Storage;
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Challenge, Kind};
+use assay_core::challenge::{Challenge, Kind, Kinds, STORAGE_SAMPLES};
 use assay_core::claim::{Claim, ClaimProof, ClaimRoot};
+use assay_core::epoch::{Basis, BitVote, Proposal, SignedBitVote};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{
-    Commit, Fact, Fault, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, Tally, VerifiedReveal, facts_root,
+    Commit, Fact, Fault, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, facts_root,
 };
 use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
-use assay_core::transcript::ScheduledCounts;
+use assay_core::transcript::PairSchedule;
+use assay_proto::oracle_convert::{LogEntry, Message};
+use assay_proto::rest::{BeaconChain, Network};
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::listener::Limits;
-use crate::api::{ApiState, Health, NodeView, ProviderInfo, load, serve_within};
+use crate::api::{ApiState, Bundles, Health, NodeView, ProviderInfo, load, serve_within};
 use crate::store::{AcceptedEpoch, CertifiedEpoch, EvidenceBundle, SqliteStore, Store};
 
 pub(super) const EPOCH: u64 = 7;
@@ -41,6 +47,7 @@ pub(super) fn setting(epoch: u64) -> Setting {
         epoch,
         genesis_s: 1_000,
         params: Params::devnet(),
+        kinds: Kinds::standard(),
         token: Address([8; 20]),
         epoch_budget: 10_000 * TOKEN,
         set_epoch: 1,
@@ -83,11 +90,12 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
             slot: 2,
             oracle,
             provider: OFFENDER,
-            kind: Kind::Storage,
+            kind: Kind::STORAGE,
             index: 4,
             class_id: 100,
             claim_root: terms.keys.claims.hash,
             claim_blocks: terms.keys.claims.blocks,
+            chunks: STORAGE_SAMPLES,
             child: [6; 32],
         },
         position: 1,
@@ -107,15 +115,19 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
     }
 }
 
-fn observation(setting: &Setting, oracle: OracleId, terms: &ProviderTerms, vrfs: &[Signature], facts: &[Fact]) -> Observation {
-    let scheduled = ScheduledCounts::of(vrfs, terms.provider, terms.keys.claims.blocks, &setting.params);
-    let mut seen = Observation::empty(setting.epoch, terms.provider, oracle);
-    (seen.availability_scheduled, seen.availability) = (scheduled.availability, Tally { counted: scheduled.availability, bad: 0 });
-    (seen.latency_scheduled, seen.latency_counted) = (scheduled.latency, scheduled.latency);
-    (seen.p50_us, seen.p95_us) = (900 + oracle.0, 2_000);
-    (seen.storage_scheduled, seen.storage_valid) = (scheduled.storage_samples, scheduled.storage_samples);
-    if facts.iter().any(|fact| fact.challenge.provider == terms.provider) {
-        (seen.storage_valid, seen.storage_missing) = (scheduled.storage_samples - 1, 1);
+fn observation(setting: &Setting, oracle: OracleId, terms: &ProviderTerms, schedule: &PairSchedule, facts: &[Fact]) -> Observation {
+    let mut seen = Observation::empty(setting.kinds, setting.epoch, terms.provider, oracle);
+    let is_faulty = facts.iter().any(|fact| fact.challenge.provider == terms.provider);
+    for counts in &mut seen.counts {
+        counts.scheduled = schedule.scheduled(counts.kind);
+        counts.counted = counts.scheduled;
+        match counts.kind {
+            Kind::LATENCY_ECHO | Kind::LATENCY_BLOCK => counts.readings = vec![900 + oracle.0, 2_000],
+            Kind::STORAGE if is_faulty => counts.bad[Storage::INVALID] = 1,
+            _ => {}
+        }
+    }
+    if is_faulty {
         seen.facts_root = facts_root(&facts.iter().map(Fact::digest).collect::<Vec<_>>());
     }
     seen
@@ -127,9 +139,11 @@ pub(super) fn revealed(setting: &Setting, oracle: OracleId) -> (SignedCommit, Ve
     let vrf =
         |slot: usize| secret(oracle.0).sign(Domain::Vrf, &vrf_message(&setting.instance, setting.epoch, slot as u32, &seeds.slots[slot]));
     let vrfs: Vec<Signature> = (0..seeds.slots.len()).map(vrf).collect();
-    let salted = |terms: &ProviderTerms| SaltedObservation {
-        observation: observation(setting, oracle, terms, &vrfs, &facts),
-        salt: Hash32([0xe0 + oracle.0 as u8 / 10; 32]),
+    let salted = |terms: &ProviderTerms| {
+        let panel = setting.panel(&seeds.epoch, terms.provider);
+        let schedule = PairSchedule::new(setting, &panel, terms, oracle, &seeds, &vrfs).unwrap();
+        let observation = observation(setting, oracle, terms, &schedule, &facts);
+        SaltedObservation { observation, salt: Hash32([0xe0 + oracle.0 as u8 / 10; 32]) }
     };
     let reveal = Reveal {
         epoch: setting.epoch,
@@ -137,7 +151,8 @@ pub(super) fn revealed(setting: &Setting, oracle: OracleId) -> (SignedCommit, Ve
         observations: setting.providers.iter().map(salted).collect(),
         vrfs: vrfs.clone(),
         facts: facts.clone(),
-        seeds,
+        struck: vec![],
+        seeds: seeds.clone(),
     };
     let commit = Commit {
         epoch: setting.epoch,
@@ -150,7 +165,7 @@ pub(super) fn revealed(setting: &Setting, oracle: OracleId) -> (SignedCommit, Ve
     };
     let commit_digest = commit.digest(&setting.instance);
     let signature = secret(oracle.0).sign(Domain::Commit, &commit_digest);
-    let faults = vec![Fault::StorageMissing; reveal.facts.len()];
+    let faults = vec![Fault::StorageInvalid; reveal.facts.len()];
     (SignedCommit { commit, signature }, VerifiedReveal { reveal, commit_digest, faults })
 }
 
@@ -164,6 +179,30 @@ pub(super) fn certified(setting: &Setting, parent: &Ledger) -> (Certificate, Out
     (Certificate::assemble(setting, outcome.report.clone(), &signatures).unwrap(), outcome)
 }
 
+/// What the node logged of the epoch: every reveal, and the proposal that counts the first three.
+pub(super) fn inputs(setting: &Setting, certificate: &Certificate) -> Vec<LogEntry> {
+    let all: Vec<_> = setting.members.iter().map(|member| revealed(setting, member.oracle)).collect();
+    let held: Vec<_> = all.iter().take(3).map(|(_, verified)| (verified.reveal.oracle, verified.commit_digest)).collect();
+    let vote = |oracle: OracleId| {
+        let vote = BitVote { epoch: setting.epoch, oracle, held: held.clone() };
+        let signature = secret(oracle.0).sign(Domain::BitVote, &vote.digest(&setting.instance));
+        SignedBitVote { vote, signature }
+    };
+    let basis = Basis {
+        commits: all.iter().map(|(signed, _)| *signed).collect(),
+        bit_votes: held.iter().map(|(oracle, _)| vote(*oracle)).collect(),
+    };
+    let (view, report_digest) = (certificate.report.view, certificate.report.digest());
+    let signature = secret(10).sign(Domain::Report, &signing_message(&setting.instance, setting.epoch, view, &report_digest));
+    let proposal = Proposal { epoch: setting.epoch, view, leader: OracleId(10), basis, report_digest, signature };
+    let reveals = all.into_iter().map(|(_, verified)| Message::Reveal(Box::new(verified.reveal)));
+    reveals.chain([Message::Proposal(Box::new(proposal))]).map(LogEntry::Received).collect()
+}
+
+pub(super) fn beacon_key() -> SecretKey {
+    SecretKey::key_gen(&[0xbe; 32]).unwrap()
+}
+
 pub(super) fn bundle(epoch: u64) -> EvidenceBundle {
     let bundle = b"transcripts of a slot".to_vec();
     EvidenceBundle { digest: blake3::hash(&bundle).into(), epoch, slot: 1, provider: ProviderId(1), bundle }
@@ -174,8 +213,8 @@ pub(super) struct TestView {
     now_ms: AtomicU64,
     pub(super) health: Mutex<Health>,
     pub(super) settings: Mutex<BTreeMap<u64, Arc<Setting>>>,
-    /// All four oracles', more than the report includes.
-    pub(super) reveals: Mutex<Vec<(SignedCommit, VerifiedReveal)>>,
+    /// What other oracles give.
+    pub(super) peers: Mutex<BTreeMap<OracleId, Vec<Bytes>>>,
 }
 
 #[async_trait]
@@ -201,9 +240,36 @@ impl NodeView for TestView {
         providers
     }
 
-    async fn reveals(&self, epoch: u64) -> Vec<(SignedCommit, VerifiedReveal)> {
-        let reveals = self.reveals.lock().unwrap();
-        reveals.iter().filter(|(_, verified)| verified.reveal.epoch == epoch).cloned().collect()
+    fn network(&self) -> Network {
+        let setting = setting(EPOCH);
+        Network {
+            chain_id: setting.instance.chain_id,
+            settlement: setting.instance.settlement,
+            oracle_registry: Address([21; 20]),
+            provider_registry: Address([22; 20]),
+            beacon: BeaconChain {
+                public_key: beacon_key().public_key().to_compressed().into(),
+                genesis_time: 1,
+                period: 1,
+                chain_hash: Hash32([23; 32]),
+                group_hash: [24; 32].into(),
+                beacon_id: "test".into(),
+            },
+            preset: Some("devnet".into()),
+            params: setting.params,
+        }
+    }
+
+    /// A round a second, but the one of the third slot is lost.
+    async fn round_at(&self, at_ms: u64) -> Option<(u64, Option<Round>)> {
+        let number = at_ms / 1_000;
+        let signature = beacon::sign(&beacon_key(), number);
+        let lost = at_ms == setting(EPOCH).start_ms() + 10_000;
+        Some((number, (!lost).then(|| Round { number, randomness: beacon::randomness(&signature), signature })))
+    }
+
+    async fn evidence_of(&self, oracle: OracleId, _: u64, _: ProviderId) -> Option<Bundles> {
+        self.peers.lock().unwrap().get(&oracle).cloned().map(Into::into)
     }
 }
 
@@ -263,7 +329,7 @@ impl World {
             now_ms: AtomicU64::new(load::reveals_due_ms(&setting)),
             health: Mutex::new(health),
             settings: Mutex::new(BTreeMap::from([(EPOCH, Arc::new(setting.clone()))])),
-            reveals: Mutex::new(setting.members.iter().map(|member| revealed(&setting, member.oracle)).collect()),
+            peers: Mutex::new(BTreeMap::from([(OracleId(20), vec![Bytes::from_static(b"theirs")])])),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -272,6 +338,9 @@ impl World {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let world = Self { dir, store, view, setting, certificate, outcome, address, stop, server, client };
         world.put(EPOCH, &world.certificate, &world.outcome).await;
+        for entry in inputs(&world.setting, &world.certificate) {
+            world.store.append_input(EPOCH, 1, &entry.encode()).await.unwrap();
+        }
         world.store.put_evidence(&bundle(EPOCH)).await.unwrap();
         world
     }
