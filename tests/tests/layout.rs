@@ -97,7 +97,8 @@ fn no_file_gathers_everything() {
     for file in crates.iter().flat_map(|dir| sources(&root().join(dir).join("src"))) {
         let text = std::fs::read_to_string(&file).unwrap();
         let production = text.split("#[cfg(test)]").next().unwrap().lines().count();
-        assert!(production <= 700 || file.ends_with("tests.rs"), "{} has {production} lines: split it by use case", file.display());
+        let is_exempt = file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "gen");
+        assert!(production <= 700 || is_exempt, "{} has {production} lines: split it by use case", file.display());
     }
 }
 

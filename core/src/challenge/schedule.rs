@@ -124,7 +124,7 @@ fn minus_log2_q32(word: u64) -> u64 {
     let mut mantissa = word.checked_shl(zeros).unwrap_or(0);
     let mut fraction = 0u64;
     for bit in (0..32).rev() {
-        // Of two u64: it never wraps, and a checked one of u128 takes twice as long.
+        // A product of two u64: it never wraps.
         let square = u128::from(mantissa).wrapping_mul(u128::from(mantissa)) >> 63;
         if square >> 64 != 0 {
             fraction |= 1 << bit;
