@@ -513,8 +513,7 @@ impl Reveal {
         for SaltedObservation { observation, .. } in &self.observations {
             let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
             let panel = panels.of(observation.provider);
-            let schedule =
-                PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
+            let schedule = PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
             if observation.counts.iter().any(|counts| counts.scheduled != schedule.scheduled(counts.kind)) {
                 return Err(RevealError::Observation);
             }

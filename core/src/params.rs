@@ -259,9 +259,7 @@ impl Params {
         }
         let b = &self.bandwidth;
         if !(b.slice_ms > 0 && b.ramp_ms.saturating_add(b.slice_ms.saturating_mul(3)) <= b.send_ms && b.send_ms < b.window_ms) {
-            return Some(
-                "a bandwidth window needs its ramp, three slices behind it, and time for what is in flight: ramp + 3 slices <= send < window",
-            );
+            return Some("a bandwidth window needs its ramp, three slices behind it, and time for what is in flight: ramp + 3 slices <= send < window");
         }
         if b.max_bytes > crate::challenge::kinds::bandwidth::MAX_TEST_BYTES {
             return Some("a bandwidth test has at most 4 GiB");

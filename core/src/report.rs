@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::abi::Words;
-use crate::bls::{BlsError, Domain, PublicKey, Signature};
 use crate::challenge::{Challenge, Kind, Kinds};
+use crate::bls::{BlsError, Domain, PublicKey, Signature};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};

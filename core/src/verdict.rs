@@ -552,8 +552,7 @@ impl Goal {
         // Material: twice the allowance, or half-way from it to everything, whichever is less.
         let doubled = self.objective.allowed_ppm.saturating_mul(2);
         let halfway = PPM.saturating_add(self.objective.allowed_ppm) / 2;
-        let material =
-            u128::from(bad).saturating_mul(u128::from(PPM)) >= u128::from(counted).saturating_mul(u128::from(doubled.min(halfway)));
+        let material = u128::from(bad).saturating_mul(u128::from(PPM)) >= u128::from(counted).saturating_mul(u128::from(doubled.min(halfway)));
         let certain = match self.objective.rule {
             Rule::Median => lenient.is_some_and(|report| self.is_over(report.bad, report.counted, self.objective.allowed_ppm)),
             Rule::Rate | Rule::Facts => self.is_certain(bad, counted, params.design_effect_milli),

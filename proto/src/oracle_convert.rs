@@ -4,11 +4,11 @@
 //! small request could otherwise take gigabytes. Decoded values are parsed, not verified: signatures are points, but nobody's yet.
 
 use assay_core::bls::Signature;
-use assay_core::challenge::Kind;
 use assay_core::claim::{ClaimProof, ClaimRoot, MAX_DEPTH, ProofStep};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish};
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
+use assay_core::challenge::Kind;
 use assay_core::observation::{Commit, Counts, Fact, Observation, Reveal, SaltedObservation, Seeds, SignedCommit, Witness};
 use assay_core::report::{Certificate, Report};
 use assay_core::secp::Signature65;

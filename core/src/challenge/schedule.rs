@@ -47,8 +47,10 @@ impl PairSecret {
 
     /// The slot's challenges in order of time, numbered from 0.
     pub fn schedule(&self, kinds: Kinds, slot: &SlotTerms<'_>) -> Vec<Scheduled> {
-        let mut points: Vec<(u64, Kind)> =
-            kinds.iter().flat_map(|plug| plug.derive(self, slot).into_iter().take(MAX_POINTS).map(|at_us| (at_us, plug.kind()))).collect();
+        let mut points: Vec<(u64, Kind)> = kinds
+            .iter()
+            .flat_map(|plug| plug.derive(self, slot).into_iter().take(MAX_POINTS).map(|at_us| (at_us, plug.kind())))
+            .collect();
         points.sort_unstable();
         (0u32..).zip(points).map(|(index, (at_us, kind))| Scheduled { index, kind, at_us }).collect()
     }

@@ -29,14 +29,7 @@ impl Window {
 /// The panel is shuffled by the epoch's seed; position j has its window in slot `j mod slots`. The slot is cut into as many equal parts
 /// as it has windows, and the slot's own seed draws each start within its part, so that nobody knows it before the slot begins. A part
 /// that is too short for a window has none.
-pub fn windows(
-    epoch_seed: &Hash32,
-    slot_seed: &Hash32,
-    slot: u32,
-    provider: ProviderId,
-    panel: &[OracleId],
-    params: &Params,
-) -> Vec<Window> {
+pub fn windows(epoch_seed: &Hash32, slot_seed: &Hash32, slot: u32, provider: ProviderId, panel: &[OracleId], params: &Params) -> Vec<Window> {
     let id = provider.0.to_be_bytes();
     let mut shuffle = Stream::new(&[b"assay.windows.v1", epoch_seed.as_bytes(), &id]);
     let mut order: Vec<(u64, OracleId)> = panel.iter().map(|oracle| (shuffle.word(), *oracle)).collect();
@@ -75,7 +68,9 @@ mod tests {
     fn of_epoch(seed: u8, provider: u64, size: u64, params: &Params) -> Vec<Vec<Window>> {
         let slots = 0..params.slots;
         let slot_seed = |slot: u32| Hash32([seed.wrapping_add(slot as u8).wrapping_add(1); 32]);
-        slots.map(|slot| windows(&Hash32([seed; 32]), &slot_seed(slot), slot, ProviderId(provider), &panel(size), params)).collect()
+        slots
+            .map(|slot| windows(&Hash32([seed; 32]), &slot_seed(slot), slot, ProviderId(provider), &panel(size), params))
+            .collect()
     }
 
     // Defence: the parts of `windows`. Without them two members load one provider at once and each blames it for the other's bytes.

@@ -19,7 +19,8 @@ pub fn facts_of(transcripts: &[Transcript], claims: &ClaimSet, limit: u32) -> Ve
 }
 
 fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
-    let (Outcome::Checked(checked), Some(answer), Some(signature)) = (&transcript.outcome, &transcript.answer, transcript.signature) else {
+    let (Outcome::Checked(checked), Some(answer), Some(signature)) = (&transcript.outcome, &transcript.answer, transcript.signature)
+    else {
         return Vec::new();
     };
     let challenge = &transcript.challenge;

@@ -39,7 +39,8 @@ pub fn summarise(
             .kinds
             .iter()
             .map(|plug| {
-                let first: Vec<&Transcript> = own.iter().copied().filter(|t| t.challenge.kind == plug.kind() && t.strike == 0).collect();
+                let first: Vec<&Transcript> =
+                    own.iter().copied().filter(|t| t.challenge.kind == plug.kind() && t.strike == 0).collect();
                 plug.summarise(&setting.params, class, schedule.scheduled(plug.kind()), &first)
             })
             .collect();

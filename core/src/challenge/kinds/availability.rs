@@ -50,13 +50,6 @@ impl ChallengeKind for Availability {
 
     fn objectives(&self, class: &Class) -> Vec<Objective> {
         let allowed_ppm = PPM.saturating_sub(class.availability_ppm);
-        vec![Objective {
-            dimension: Dimension::AVAILABILITY,
-            ground: 0,
-            allowed_ppm,
-            minimum: 1,
-            design_effect_milli: None,
-            rule: Rule::Rate,
-        }]
+        vec![Objective { dimension: Dimension::AVAILABILITY, ground: 0, allowed_ppm, minimum: 1, design_effect_milli: None, rule: Rule::Rate }]
     }
 }
