@@ -181,22 +181,23 @@ async fn an_honest_provider_reaches_its_floor_and_its_answers_are_sealed() {
     honest.end().await;
 }
 
-// One test is one oracle's word on a machine that others load, too: as in a panel, the median of three judges.
+// One test is one oracle's word, and a line that is full both ways is lumpy: as in a panel, the median judges.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_of_ten_megabits_is_measured_as_one() {
     let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults { rate_bytes_per_s: Some(1_250_000), ..Faults::default() }).await;
-    let mut rates = [[0; 3]; 2];
-    for window in 0..3 {
+    let mut rates = [[0; 5]; 2];
+    for window in 0..5 {
         let (ingress, egress) = honest.test.run().await;
         for (direction, transcript) in [&ingress, &egress].into_iter().enumerate() {
             assert_eq!(transcript.outcome.fate(), Fate::Answered, "{transcript:?}");
             rates[direction][window] = honest.test.rate(transcript);
         }
     }
+    println!("kbit/s in, out: {rates:?}");
     for mut of_direction in rates {
         of_direction.sort_unstable();
-        assert!((9_000..=11_000).contains(&of_direction[1]), "kbit/s in, out: {rates:?}");
+        assert!((9_000..=11_000).contains(&of_direction[2]), "kbit/s in, out: {rates:?}");
     }
     honest.end().await;
 }

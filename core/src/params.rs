@@ -75,7 +75,7 @@ pub struct Bandwidth {
     pub ramp_ms: u64,
     /// Length of a slice.
     pub slice_ms: u64,
-    /// Bytes in flight beyond the path's own are at most what the acknowledged rate carries in this time.
+    /// Bytes in flight beyond the path's own are at most what the acknowledged rate carries in this time, in each direction's queue.
     pub in_flight_ms: u64,
     /// Offered rate as a share of the class's floor: what a line carries beyond it is not asked for.
     pub offered_ppm: u64,

@@ -15,7 +15,12 @@ fn data() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lossy_is_slashed_the_slow_is_not_and_the_honest_is_paid_while_an_oracle_dies() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = Plan { dir: dir.path().join("net"), data: data(), oracles: vec![OracleFault::None; 4], faults: vec![Fault::None, Fault::Lossy, Fault::Slow] };
+    let plan = Plan {
+        dir: dir.path().join("net"),
+        data: data(),
+        oracles: vec![OracleFault::None; 4],
+        faults: vec![Fault::None, Fault::Lossy, Fault::Slow],
+    };
     let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
     let epoch = Duration::from_millis(devnet.params.epoch_ms());
 

@@ -57,7 +57,7 @@ impl<M: Send + 'static> Test<M> {
         let _ = sender.try_send(first);
         let test = Self {
             course,
-            flow: Flow::new(terms, course.start),
+            flow: Flow::new(terms, course.start, course.end),
             slices: Slices::new(bandwidth, course.start),
             sender: Some(sender),
             closed_at: course.end,

@@ -1,4 +1,9 @@
-//! How much of one direction may be under way: enough to fill the line, and no more than the line's own delay and a tenth of a second hold.
+//! How much of one direction may be under way: enough to fill the line, and little more.
+//!
+//! What is allowed grows with every acknowledged byte as long as bytes come round about as fast as the path allows, and is never more
+//! than the acknowledged rate carries in a round trip and the time that each direction's queue may last. The other direction's queue
+//! is in it, because the acknowledgements wait there behind the other test's bytes: a limit that follows from the rate alone would leave
+//! whichever direction is behind at that time where it is, however much its line carries.
 //!
 //! It follows what is acknowledged and decides nothing by what is not, so that a provider gains nothing by acknowledging late.
 
@@ -13,6 +18,8 @@ const INITIAL_BYTES: u64 = 128 * 1024;
 const PORTION: Duration = Duration::from_millis(10);
 const SMALLEST_PORTION: u64 = 4 * 1024;
 const LARGEST_PORTION: u64 = 256 * 1024;
+/// For this long before the window's end everything offered should have come.
+const RESERVE: Duration = Duration::from_millis(50);
 /// The acknowledged rate is that of the last round trip, or of this time if that is longer.
 const SHORTEST_RATE_TIME: Duration = Duration::from_millis(20);
 /// A longer round trip is taken for this one: the target says how long it is.
@@ -25,7 +32,7 @@ pub(super) struct Terms {
     pub offered_rate: u64,
     /// Bytes that are offered altogether.
     pub max_bytes: u64,
-    /// Under way beyond the path's own round trip.
+    /// How long each direction's queue may last beyond the path's own round trip.
     pub in_flight: Duration,
     /// The path's own round trip, if it is known.
     pub round_trip: Option<Duration>,
@@ -48,9 +55,16 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Flow {
     terms: Terms,
+    /// All should have come by then.
+    end: Instant,
     offered: u64,
     acknowledged: u64,
-    first_offer: Option<Instant>,
+    /// What was offered and is not acknowledged: (all bytes up to there, when).
+    under_way: VecDeque<(u64, Instant)>,
+    /// How long the last of the acknowledged bytes took.
+    delay: Duration,
+    /// What may be under way, as far as it has grown.
+    grown: u64,
     /// The pace allows nothing more before.
     paced_until: Instant,
     /// (when, all acknowledged by then): the last one outside of the rate's time, and those inside.
@@ -58,8 +72,18 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(terms: Terms, start: Instant) -> Self {
-        Self { terms, offered: 0, acknowledged: 0, first_offer: None, paced_until: start, history: VecDeque::new() }
+    pub fn new(terms: Terms, start: Instant, end: Instant) -> Self {
+        Self {
+            terms,
+            end,
+            offered: 0,
+            acknowledged: 0,
+            under_way: VecDeque::new(),
+            delay: Duration::ZERO,
+            grown: INITIAL_BYTES,
+            paced_until: start,
+            history: VecDeque::new(),
+        }
     }
 
     /// Whether there are bytes to offer at `now`, and how many.
@@ -70,7 +94,8 @@ impl Flow {
         }
         let limit = self.limit(now);
         let portion = self.portion(now).min(limit).min(left);
-        if self.offered.saturating_sub(self.acknowledged).saturating_add(portion) > limit {
+        let under_way = self.offered.saturating_sub(self.acknowledged).saturating_add(portion);
+        if under_way > limit || !self.comes_in_time(now, under_way) {
             return Next::Acknowledged;
         }
         match now < self.paced_until {
@@ -81,17 +106,23 @@ impl Flow {
 
     /// `bytes` were offered.
     pub fn offer(&mut self, now: Instant, bytes: u64) {
-        self.first_offer.get_or_insert(now);
         self.offered = self.offered.saturating_add(bytes);
+        self.under_way.push_back((self.offered, now));
         let earliest = now.checked_sub(PORTION).unwrap_or(now);
         self.paced_until = self.paced_until.max(earliest) + time_of(bytes, self.terms.offered_rate);
     }
 
     /// All bytes acknowledged so far are `total`.
     pub fn acknowledge(&mut self, now: Instant, total: u64) {
-        if let (true, Some(first)) = (self.history.is_empty(), self.first_offer) {
-            let measured = now.saturating_duration_since(first);
-            self.terms.round_trip = Some(self.terms.round_trip.map_or(measured, |known| known.min(measured)));
+        while let Some((_, at)) = self.under_way.pop_front_if(|(end, _)| *end <= total) {
+            self.delay = now.saturating_duration_since(at);
+        }
+        // Nothing comes round faster than the path allows.
+        if !self.delay.is_zero() {
+            self.terms.round_trip = Some(self.terms.round_trip.map_or(self.delay, |known| known.min(self.delay)));
+        }
+        if self.delay <= self.round_trip() + self.terms.in_flight / 2 {
+            self.grown = self.grown.saturating_add(total.saturating_sub(self.acknowledged));
         }
         self.acknowledged = total;
         self.history.push_back((now, total));
@@ -106,7 +137,12 @@ impl Flow {
     }
 
     fn limit(&self, now: Instant) -> u64 {
-        bytes_in(self.round_trip() + self.terms.in_flight, self.rate(now)).max(INITIAL_BYTES)
+        bytes_in(self.round_trip() + self.terms.in_flight * 2, self.rate(now)).min(self.grown).max(INITIAL_BYTES)
+    }
+
+    /// Whether so many bytes, at the acknowledged rate, come before the window's end.
+    fn comes_in_time(&self, now: Instant, bytes: u64) -> bool {
+        self.history.is_empty() || now + time_of(bytes, self.rate(now)) + self.round_trip() + RESERVE <= self.end
     }
 
     fn portion(&self, now: Instant) -> u64 {
@@ -150,28 +186,72 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A line that carries `line_rate` and acknowledges after `round_trip`: gives (bytes acknowledged in ms `from..to`, most bytes in its queue).
-    fn simulate(terms: Terms, line_rate: u64, round_trip: Duration, from: u32, to: u32) -> (u64, u64) {
+    /// A queue that empties at a rate.
+    struct Queue {
+        rate: u64,
+        idle_from: Instant,
+        longest: Duration,
+    }
+
+    impl Queue {
+        fn new(rate: u64, start: Instant) -> Self {
+            Self { rate, idle_from: start, longest: Duration::ZERO }
+        }
+
+        /// When `bytes` that come now have left it.
+        fn pass(&mut self, now: Instant, bytes: u64) -> Instant {
+            self.idle_from = self.idle_from.max(now) + time_of(bytes, self.rate);
+            self.longest = self.longest.max(self.idle_from - now);
+            self.idle_from
+        }
+    }
+
+    /// What was seen of a direction: its rate from 400 to 750 ms, when the last byte was acknowledged, and the longest queue.
+    struct Seen {
+        kbps: u64,
+        last: Duration,
+        longest: Duration,
+    }
+
+    /// One window with both directions, or the first alone, over a line that carries `line_kbps` each way. Acknowledgements wait behind the
+    /// other direction's bytes, as on a real line.
+    fn simulate(terms: Terms, line_kbps: u64, round_trip: Duration, both: bool) -> [Seen; 2] {
+        const SMALL: u64 = 60;
         let start = Instant::now();
-        let mut flow = Flow::new(terms, start);
-        let (mut idle_from, mut arrivals, mut counted, mut queue) = (start, VecDeque::new(), 0, 0);
-        let mut total = 0;
-        for tick in 0..to * 10 {
+        let end = start + 1_000 * MS;
+        let mut flows = [Flow::new(terms, start, end), Flow::new(terms, start, end)];
+        let mut queues = [Queue::new(line_kbps * 125, start), Queue::new(line_kbps * 125, start)];
+        // What arrives at the provider, and what comes back: (when, direction, all bytes up to there, bytes).
+        let (mut there, mut back) = (VecDeque::new(), VecDeque::new());
+        let mut acknowledged = [Vec::new(), Vec::new()];
+        for tick in 0..10_000 {
             let now = start + MS / 10 * tick;
-            while arrivals.front().is_some_and(|(at, _)| *at <= now) {
-                let (_, bytes) = arrivals.pop_front().unwrap();
-                total += bytes;
-                counted += if tick >= from * 10 { bytes } else { 0 };
-                flow.acknowledge(now, total);
+            while let Some((_, direction, total, bytes)) = there.pop_front_if(|(at, ..): &mut (Instant, usize, u64, u64)| *at <= now) {
+                // Bytes are answered by a receipt, credit by bytes.
+                let size = if direction == 0 { SMALL } else { bytes };
+                back.push_back((queues[1].pass(now, size) + round_trip / 2, direction, total));
             }
-            while let Next::Now(bytes) = flow.next(now) {
-                flow.offer(now, bytes);
-                idle_from = idle_from.max(now) + time_of(bytes, line_rate);
-                queue = queue.max(bytes_in(idle_from - now, line_rate));
-                arrivals.push_back((idle_from + round_trip, bytes));
+            while let Some((_, direction, total)) = back.pop_front_if(|(at, ..): &mut (Instant, usize, u64)| *at <= now) {
+                flows[direction].acknowledge(now, total);
+                acknowledged[direction].push((now - start, total));
+            }
+            for direction in 0..if both { 2 } else { 1 } {
+                while let (true, Next::Now(bytes)) = (tick < 7_500, flows[direction].next(now)) {
+                    flows[direction].offer(now, bytes);
+                    let size = if direction == 0 { bytes } else { SMALL };
+                    there.push_back((queues[0].pass(now, size) + round_trip / 2, direction, flows[direction].offered(), bytes));
+                }
             }
         }
-        (counted, queue)
+        [0, 1].map(|direction| {
+            let log = &acknowledged[direction];
+            let by = |time| log.iter().rev().find(|(at, _)| *at <= time).map_or((Duration::ZERO, 0), |last| *last);
+            let ((from, before), (to, after)) = (by(400 * MS), by(750 * MS));
+            let micros = (to - from).as_micros().max(1) as u64;
+            let last = log.last().map_or(Duration::ZERO, |(at, _)| *at);
+            assert_eq!(flows[direction].offered(), flows[direction].acknowledged, "everything has come by the window's end");
+            Seen { kbps: (after - before) * 8_000 / micros, last, longest: queues[direction].longest }
+        })
     }
 
     fn terms(offered_kbps: u64, round_trip: Option<Duration>) -> Terms {
@@ -182,48 +262,77 @@ mod tests {
     fn a_long_path_reaches_the_devnets_floor_within_the_ramp() {
         for round_trip in [1, 20, 60, 120] {
             for known in [Some(round_trip * MS), None] {
-                let (bytes, _) = simulate(terms(30_000, known), 1 << 30, round_trip * MS, 400, 750);
-                let kbps = bytes * 8 / 350;
-                assert!((21_000..=30_500).contains(&kbps), "{kbps} kbit/s at {round_trip} ms");
+                for seen in simulate(terms(30_000, known), 1_000_000, round_trip * MS, true) {
+                    assert!((21_000..=30_500).contains(&seen.kbps), "{} kbit/s at {round_trip} ms", seen.kbps);
+                }
             }
         }
     }
 
-    // Defence: the limit of `Flow::next`. Without it a slow line holds whatever is offered, here 250 KiB and more, and everybody behind it waits.
+    // Defence: `grown`, and the other direction's queue in `Flow::limit`. With a limit of rate · (round trip + in_flight) the direction
+    // whose acknowledgements wait behind the other's bytes stays wherever it is: at 60 % of the line.
     #[test]
-    fn a_slow_line_is_filled_and_its_queue_stays_short() {
+    fn both_directions_fill_the_same_line() {
+        for line_kbps in [10_000, 21_000] {
+            for round_trip in [1, 30] {
+                for (direction, seen) in simulate(terms(30_000, Some(round_trip * MS)), line_kbps, round_trip * MS, true).iter().enumerate()
+                {
+                    let kbps = seen.kbps;
+                    assert!(kbps * 100 >= line_kbps * 80, "{kbps} of {line_kbps} at {round_trip} ms, direction {direction}");
+                }
+            }
+        }
+    }
+
+    // Defence: the limit and `comes_in_time` in `Flow::next`. Without them a slow line holds whatever is offered, and nothing is answered in time.
+    #[test]
+    fn a_slow_line_is_filled_its_queue_stays_short_and_everything_comes_in_time() {
         for line_kbps in [2_000, 5_000, 10_000] {
-            let (bytes, queue) = simulate(terms(30_000, Some(MS)), line_kbps * 125, MS, 300, 750);
-            let kbps = bytes * 8 / 450;
-            assert!(kbps * 100 >= line_kbps * 95, "{kbps} of {line_kbps}");
-            assert!(queue <= INITIAL_BYTES.max(line_kbps * 125 * 150 / 1_000), "{queue} bytes wait at {line_kbps}");
+            let [seen, _] = simulate(terms(30_000, Some(MS)), line_kbps, MS, false);
+            assert!(seen.kbps * 100 >= line_kbps * 95, "{} of {line_kbps}", seen.kbps);
+            let initial = time_of(INITIAL_BYTES, line_kbps * 125);
+            assert!(seen.longest <= initial.max(200 * MS), "{:?} at {line_kbps}", seen.longest);
+            assert!(seen.last <= 960 * MS, "{:?}", seen.last);
         }
     }
 
     #[test]
     fn never_more_is_offered_than_the_terms_allow() {
-        let (bytes, _) = simulate(terms(30_000, Some(MS)), 1 << 30, MS, 0, 1_000);
-        assert!(bytes <= 30_000 * 125 * 102 / 100 + 40_000, "{bytes} in a second");
-        let few = Terms { max_bytes: 300_000, ..terms(30_000, Some(MS)) };
-        assert_eq!(simulate(few, 1 << 30, MS, 0, 1_000).0, 300_000);
-        let flow = Flow::new(terms(0, None), Instant::now());
-        assert_eq!(flow.next(Instant::now()), Next::Done);
+        let start = Instant::now();
+        let offer_all = |terms: Terms, ms: u32| {
+            let mut flow = Flow::new(terms, start, start + 10_000 * MS);
+            for tick in 0..ms * 10 {
+                let now = start + MS / 10 * tick;
+                while let Next::Now(bytes) = flow.next(now) {
+                    flow.offer(now, bytes);
+                    flow.acknowledge(now + MS / 20, flow.offered());
+                }
+            }
+            flow.offered()
+        };
+        let second = offer_all(terms(30_000, Some(MS)), 1_000);
+        assert!((3_700_000..=3_830_000).contains(&second), "{second} bytes in a second");
+        assert_eq!(offer_all(Terms { max_bytes: 300_000, ..terms(30_000, Some(MS)) }, 1_000), 300_000);
+        assert_eq!(offer_all(terms(0, None), 1_000), 0);
     }
 
     // Defence: `LONGEST_ROUND_TRIP`; without it a provider that is slow to reply to the warm-up has seconds of bytes sent ahead.
     #[test]
     fn a_round_trip_is_believed_up_to_a_point() {
         let start = Instant::now();
-        let mut flow = Flow::new(terms(80_000, Some(Duration::from_secs(60))), start);
-        flow.offer(start, 1 << 20);
-        flow.acknowledge(start + 300 * MS, 1 << 20);
-        assert!(flow.limit(start + 300 * MS) <= 2 << 20, "{}", flow.limit(start + 300 * MS));
+        let mut flow = Flow::new(terms(80_000, Some(Duration::from_secs(60))), start, start + 10_000 * MS);
+        for step in 1..=20u32 {
+            flow.offer(start + 500 * MS * (step - 1), 1 << 20);
+            flow.acknowledge(start + 500 * MS * step, u64::from(step) << 20);
+        }
+        let limit = flow.limit(start + 10_000 * MS);
+        assert!(limit <= 5 << 20, "{limit}");
     }
 
     #[test]
     fn nothing_acknowledged_means_nothing_more() {
         let start = Instant::now();
-        let mut flow = Flow::new(terms(8_000_000, None), start);
+        let mut flow = Flow::new(terms(8_000_000, None), start, start + 10_000 * MS);
         let mut now = start;
         while let Next::Now(_) | Next::At(_) = flow.next(now) {
             if let Next::Now(bytes) = flow.next(now) {

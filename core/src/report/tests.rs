@@ -333,7 +333,10 @@ fn a_wrong_rebuttal_is_slashed_once() {
     let outcome = outcome_of(&setting, &slashed, &wrong);
     assert_eq!((outcome.verdicts[0].slash_reason, &outcome.ledger.watch), (Some(Fault::StorageInvalid), &BTreeMap::new()));
     setting.epoch += 1;
-    assert_eq!(outcome_of(&setting, &outcome.ledger, &with_fact(&setting, &challenge, Fault::StorageInvalid)).verdicts[0].slash_reason, None);
+    assert_eq!(
+        outcome_of(&setting, &outcome.ledger, &with_fact(&setting, &challenge, Fault::StorageInvalid)).verdicts[0].slash_reason,
+        None
+    );
 }
 
 // Defence: `is_answered` and its bound. Without it a provider that answers the panel stays on the list, or one liar takes it off.

@@ -93,14 +93,8 @@ impl Plane {
     }
 
     fn schedule(&self, oracle: u64, epoch: u64, params: &Params) -> SlotSchedule {
-        let pair = Pair {
-            instance: INSTANCE,
-            epoch,
-            oracle: OracleId(oracle),
-            provider: PROVIDER,
-            class_id: 100,
-            claims: self.claims.root(),
-        };
+        let pair =
+            Pair { instance: INSTANCE, epoch, oracle: OracleId(oracle), provider: PROVIDER, class_id: 100, claims: self.claims.root() };
         let (vrf, class) = (oracle_key(oracle).sign(Domain::Vrf, &Hash32::ZERO), params.class(100).unwrap());
         // Without windows: a bandwidth test is no part of the challenge plane's rate.
         SlotSchedule::new(pair, 0, &vrf, &[], class, params, Kinds::standard())

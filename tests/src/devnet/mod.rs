@@ -614,9 +614,9 @@ impl Tools {
 fn run_oracle(config: &Path, fault: OracleFault, log: &Path) -> Result<Process, DevnetError> {
     let spec = match fault {
         // The same node, with the one hook that makes a liar; it obeys its standard input by itself.
-        OracleFault::Lies => {
-            Spec::new(binaries::path("assay-devnet"), log).args(["oracle", "--lie", "--until-stdin-closes", "--config"]).arg(config.display())
-        }
+        OracleFault::Lies => Spec::new(binaries::path("assay-devnet"), log)
+            .args(["oracle", "--lie", "--until-stdin-closes", "--config"])
+            .arg(config.display()),
         OracleFault::None | OracleFault::Killed => {
             Spec::new(binaries::path("assay-oracle"), log).args(["run", "--config"]).arg(config.display()).guarded()
         }
