@@ -76,6 +76,9 @@ pub enum Answer {
     NotDelivered(String),
 }
 
+/// Of a challenge of an earlier epoch an oracle keeps a few asks; more are not looked at.
+const MAX_UNSCHEDULED: usize = 64;
+
 /// Compares an observation with the bundles that were delivered as its evidence.
 pub fn examine(question: &Question<'_>, bundles: &[Bundle]) -> Answer {
     let Question { setting, observation, .. } = question;
@@ -85,8 +88,14 @@ pub fn examine(question: &Question<'_>, bundles: &[Bundle]) -> Answer {
     let schedule = PairSchedule::new(setting, &panel, terms, reveal.oracle, &reveal.seeds, &reveal.vrfs);
     let Some(schedule) = schedule else { return Answer::NotDelivered("the provider's class is unknown".into()) };
     let all = first_of_each(bundles.iter().flat_map(|bundle| &bundle.transcripts));
-    // What the panel watches is known late in an epoch: an oracle may have asked for it or not.
-    let candidates = [question.watched, None];
+    // What the panel watches is known late in an epoch: an oracle may have asked for the parent's, for an earlier ledger's, or for none. The
+    // root tells.
+    let mut candidates = vec![question.watched, None];
+    for transcript in all.iter().filter(|t| t.challenge.epoch < setting.epoch).take(MAX_UNSCHEDULED) {
+        if !candidates.contains(&Some(&transcript.challenge)) {
+            candidates.push(Some(&transcript.challenge));
+        }
+    }
     let bound = candidates.into_iter().find_map(|watched| {
         let kept: Vec<Transcript> =
             all.iter().copied().filter(|t| schedule.has(&t.challenge) || watched == Some(&t.challenge)).cloned().collect();

@@ -8,13 +8,13 @@ use assay_core::challenge::STORAGE_SAMPLES;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::secp::Signature65;
-use assay_core::slice::CHUNK_BYTES;
+use assay_core::slice::{CHUNK_BYTES, MAX_SIBLINGS};
 use tracing::warn;
 
 use crate::{ChainError, Client, convert};
 
 /// Siblings of one sample, as the contract bounds them.
-const MAX_SIBLINGS_BYTES: usize = 64 * 32;
+const MAX_SIBLINGS_BYTES: usize = MAX_SIBLINGS * 32;
 /// After so many the reading pauses: 92 kB each at most.
 const ENOUGH: usize = 64;
 

@@ -190,7 +190,7 @@ impl Window<'_> {
         // More than was ever sent is not worth the hashing.
         let most = self.assignment.params.bandwidth.max_bytes.saturating_add(SLACK_BYTES);
         if Total::from_payload(&answer.payload).is_some_and(|total| total.bytes > most) {
-            return Some((Checked::all_or_nothing(false), answer));
+            return None;
         }
         let assignment = self.assignment.clone();
         let challenge = challenge.clone();
@@ -201,8 +201,8 @@ impl Window<'_> {
             (judge(assignment.kinds, &asked, &answer, None, &assignment.provider.receipt_key), answer)
         });
         match judging.await.ok()? {
-            (Outcome::Checked(_), answer) if wrong => Some((Checked::all_or_nothing(false), answer)),
-            (Outcome::Checked(checked), answer) => Some((checked, answer)),
+            // Its answer alone may be right, so that it is not kept: whoever judges it again would find another outcome than ours.
+            (Outcome::Checked(checked), answer) if !wrong => Some((checked, answer)),
             _ => None,
         }
     }

@@ -111,7 +111,7 @@ contract GasTest is Rebuttal {
         snapshot("claim again", 65_000);
     }
 
-    /// 27 siblings are those of 100 GB, 64 are the most that are taken.
+    /// 27 siblings are those of 100 GB, 54 are the most that are taken.
     function test_rebuttals() public {
         deployWithCommittee(4);
         for (uint64 id = 1; id <= 2; ++id) {
@@ -130,9 +130,9 @@ contract GasTest is Rebuttal {
         settlement.rebut(r, 1, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
         snapshot("rebut, 27 siblings", 3_000_000);
         proof = MerkleTree.proof(tree, leafOf(2, 0, 3, silenceRoot("second"), 1e18));
-        a = answerTo(2, "second", 64);
+        a = answerTo(2, "second", 54);
         settlement.rebut(r, 2, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
-        snapshot("rebut, 64 siblings", 5_000_000);
+        snapshot("rebut, 54 siblings", 5_000_000);
     }
 
     function acceptRewards(uint64 epoch, bytes32 parent, uint256 amount) private returns (Report memory r, Reward[] memory rewards) {

@@ -250,7 +250,7 @@ contract RebuttalsTest is Rebuttal {
 
     // Defence: siblings are whole words, and no more than 64; removed, the event holds what no node can read, and this turns red.
     function test_wrong_length_of_siblings() public {
-        uint256[4] memory lengths = [uint256(31), 33, 64 * 32 + 1, 65 * 32];
+        uint256[4] memory lengths = [uint256(31), 33, 54 * 32 + 1, 55 * 32];
         for (uint256 i = 0; i < 4; ++i) {
             Answer memory a = answer(1);
             a.siblings[i * 9] = noise("", lengths[i]);

@@ -287,7 +287,7 @@ impl Fact {
         let Some(slice) = &self.slice else {
             return if word.is_zero() { Ok(Fault::StorageMissing) } else { Err(FactError::Slice) };
         };
-        if slice.digest() != *word {
+        if !slice.fits() || slice.digest() != *word {
             return Err(FactError::Slice);
         }
         let first_block = self.proof.verify(claims, &self.claim).map_err(|_| FactError::Claim)?;

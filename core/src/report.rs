@@ -174,7 +174,7 @@ impl Outcome {
             .map(|(oracle, verified)| (*oracle, verified))
             .collect();
         let drawn = setting.panels(&epoch_seed);
-        let (facts, struck) = (facts_by_provider(&counted, inputs.parent), struck_by_provider(&counted));
+        let facts = facts_by_provider(&counted, inputs.parent);
         let refuted = refuted(&counted, inputs.parent);
         let mut panels = BTreeMap::new();
         let mut watch = BTreeMap::new();
@@ -205,7 +205,7 @@ impl Outcome {
                 facts: facts.get(&terms.provider).map_or(&[], Vec::as_slice),
                 watched: inputs.parent.watch.get(&terms.provider),
                 is_refuted: refuted.contains(&terms.provider),
-                struck: struck.get(&terms.provider).copied(),
+                struck: struck(&counted, &members, terms.provider),
                 secure,
                 previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
             };
@@ -258,7 +258,9 @@ impl Outcome {
                 let standing = self.ledger.providers.get(&verdict.provider);
                 standing.is_some_and(|standing| standing.multiplier_ppm == verdict.multiplier_ppm)
             })
+            && self.ledger.epoch == Some(report.epoch)
             && self.ledger.watches(&self.verdicts)
+            && self.ledger.is_bound(&self.verdicts)
     }
 
     /// A provider's verdict with its proof under `resultRoot`.
@@ -335,16 +337,15 @@ fn refuted(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Ledger) -> BT
     facts.filter(|fact| is_watched(fact, parent)).map(|fact| fact.challenge.provider).collect()
 }
 
-/// Of each provider the challenge with the smallest digest among those that struck out.
-fn struck_by_provider<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>) -> BTreeMap<ProviderId, &'a Challenge> {
-    let mut struck: BTreeMap<ProviderId, &Challenge> = BTreeMap::new();
-    for challenge in reveals.values().flat_map(|verified| &verified.reveal.struck) {
-        let first = struck.entry(challenge.provider).or_insert(challenge);
-        if challenge.digest() < first.digest() {
-            *first = challenge;
-        }
-    }
-    struck
+/// Of the challenges that struck out with the provider's panel the one with the smallest digest. One about which a fact is proven was answered.
+fn struck<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, panel: &[OracleId], provider: ProviderId) -> Option<&'a Challenge> {
+    let seen = panel.iter().filter_map(|oracle| reveals.get(oracle));
+    seen.filter_map(|verified| {
+        let challenge = verified.reveal.struck.iter().find(|challenge| challenge.provider == provider)?;
+        let answered = verified.reveal.facts.iter().any(|fact| fact.challenge == *challenge);
+        (!answered).then_some(challenge)
+    })
+    .min_by_key(|challenge| challenge.digest())
 }
 
 fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {

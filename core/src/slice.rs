@@ -81,6 +81,11 @@ pub struct WrongLength {
 }
 
 impl Slice {
+    /// Whether it is no larger than the wire takes: nothing is judged that could not be passed on.
+    pub fn fits(&self) -> bool {
+        self.siblings.len() <= MAX_SIBLINGS && self.chunk.len() as u64 <= CHUNK_BYTES
+    }
+
     /// `keccak(keccak(chunk) ‖ siblings)`: the word that stands for the slice in an answer's digest (`docs/protocol.md`, Challenge).
     ///
     /// The chunk is hashed by itself, so that nobody can move the border between chunk and siblings and pass a right answer off as a wrong one.

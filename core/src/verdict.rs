@@ -381,12 +381,19 @@ impl<'a> Case<'a> {
         slashed.slashed_in.is_some_and(|epoch| self.epoch < epoch.saturating_add(REBUTTAL_EPOCHS))
     }
 
+    fn is_stale(&self, challenge: &Challenge) -> bool {
+        self.epoch >= challenge.epoch.saturating_add(REBUTTAL_EPOCHS)
+    }
+
     /// The provider's entry from now on. An open one stays until it is answered or its silence is slashed; a slashed one stays for
     /// [`REBUTTAL_EPOCHS`], for what may be answered on chain, or until a wrong answer there was proven.
     pub fn watch_from_now_on(&self) -> Option<Watched> {
         let struck = || self.struck.map(|challenge| Watched { challenge: challenge.clone(), slashed_in: None });
         match (self.open(), self.watched) {
             (Some(challenge), _) if self.is_answered(challenge) => None,
+            (Some(_), _) if self.is_refuted && self.secure => None,
+            // Nobody can decide it, because too few ever held its claims, say: another one that struck out is worth more.
+            (Some(challenge), _) if self.struck.is_some() && self.is_stale(challenge) => struck(),
             (Some(challenge), _) => {
                 let is_slashed = self.slash_reason() == Some(Fault::StorageSilent);
                 Some(Watched { challenge: challenge.clone(), slashed_in: is_slashed.then_some(self.epoch) })

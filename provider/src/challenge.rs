@@ -1,6 +1,8 @@
 //! The `Provider` service: who we are, what we claim, answers, seals.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use tracing::warn;
 
 use crate::bandwidth;
 use crate::error::StoreError;
-use crate::files::Files;
+use crate::files::{Files, Replica, present};
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
 use crate::ingest::MAX_FRAME_BYTES;
 use crate::store::Store;
@@ -76,7 +78,7 @@ impl ProviderService {
         }
         let set = self.store.claim_set(&ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }).await?;
         let samples = challenge.samples();
-        self.store.read(move |files| read_slices(files, &set, &samples)).await
+        Ok(self.store.read(move |files| read_slices(files, &set, &samples)).await??)
     }
 
     async fn sealed(&self, request: wire::SealRequest) -> Result<wire::SealReply, StoreError> {
@@ -131,18 +133,25 @@ impl ProviderService {
     }
 }
 
-/// Reads every sample; what cannot be read or does not lead to its root is missing.
-fn read_slices(files: &Files, set: &ClaimSet, samples: &[Sample]) -> Vec<Option<Slice>> {
-    let mut opened: HashMap<Hash32, Option<_>> = HashMap::new();
+/// Reads every sample; what is gone or does not lead to its root is missing. An error of the system is none of that: a signed "missing" is
+/// slashed, and whoever fills our table of open files must not bring it about.
+fn read_slices(files: &Files, set: &ClaimSet, samples: &[Sample]) -> io::Result<Vec<Option<Slice>>> {
+    let mut opened: HashMap<Hash32, Option<Replica>> = HashMap::new();
     let mut read = |sample: &Sample| {
-        let (claim, block) = set.locate(sample.block)?;
-        let replica = opened.entry(claim.root).or_insert_with(|| files.open_replica(&claim.root, claim.bytes()).ok());
-        let chunk = block.checked_mul(CHUNKS_PER_BLOCK)?.checked_add(u64::from(sample.chunk))?;
-        let slice = replica.as_ref().and_then(|replica| replica.slice(chunk));
+        let Some((claim, block)) = set.locate(sample.block) else { return Ok(None) };
+        let replica = match opened.entry(claim.root) {
+            Entry::Occupied(replica) => replica.into_mut(),
+            Entry::Vacant(free) => free.insert(present(files.open_replica(&claim.root, claim.bytes()))?),
+        };
+        let chunk = block.saturating_mul(CHUNKS_PER_BLOCK).saturating_add(u64::from(sample.chunk));
+        let slice = match replica {
+            Some(replica) => replica.slice(chunk)?,
+            None => None,
+        };
         if slice.is_none() {
             warn!(replica = %claim.root, chunk, "a stored chunk is missing or damaged");
         }
-        slice
+        Ok(slice)
     };
     samples.iter().map(&mut read).collect()
 }

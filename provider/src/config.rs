@@ -52,6 +52,11 @@ impl Config {
             ("requests_per_connection", self.limits.requests_per_connection as u64),
             ("upload_idle_s", self.limits.upload_idle_s),
             ("challenge_timeout_ms", self.limits.challenge_timeout_ms),
+            ("bandwidth_streams", self.limits.bandwidth_streams as u64),
+            ("bandwidth_bytes", self.limits.bandwidth_bytes),
+            ("bandwidth_stream_ms", self.limits.bandwidth_stream_ms),
+            ("bandwidth_idle_ms", self.limits.bandwidth_idle_ms),
+            ("stream_window_bytes", u64::from(self.limits.stream_window_bytes)),
         ];
         let (name, _) = limits.into_iter().find(|(_, limit)| *limit == 0)?;
         Some(format!("limits.{name} is 0, so that no request can ever be served: give it at least 1, or leave it out"))

@@ -129,9 +129,6 @@ pub enum StoreError {
     /// A bandwidth test has more bytes than this provider takes part in.
     #[error("a bandwidth test has at most {0} bytes here")]
     StreamBytes(u64),
-    /// A slot has more answers than are remembered.
-    #[error("too many answers in this slot")]
-    SlotFull,
     /// The list of answers is empty, too long or repeats itself.
     #[error("a seal needs between 1 and {0} different answers")]
     SealCount(usize),
@@ -230,7 +227,7 @@ impl From<StoreError> for Status {
             E::Offset { .. } | E::Range(_) => Self::out_of_range(text),
             E::Idle | E::StreamIdle | E::StreamTime => Self::deadline_exceeded(text),
             E::WrongRoot { .. } | E::Unreadable => Self::data_loss(text),
-            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::SlotFull | E::StreamBytes(_) => Self::resource_exhausted(text),
+            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::StreamBytes(_) => Self::resource_exhausted(text),
             E::Unregistered
             | E::OtherProvider { .. }
             | E::OtherInstance

@@ -125,25 +125,38 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// The slice of one chunk; `None` when bytes are missing, unreadable or damaged.
-    pub fn slice(&self, chunk: u64) -> Option<Slice> {
+    /// The slice of one chunk; `None` when bytes are missing or damaged. An error says nothing of the data: it must never be signed as a loss.
+    pub fn slice(&self, chunk: u64) -> io::Result<Option<Slice>> {
         let (start, length) = slice::group_range(self.total_bytes, chunk);
-        let mut group = vec![0; usize::try_from(length).ok()?];
-        self.data.read_exact_at(&mut group, start).ok()?;
-        slice::prove(&self.root, self.total_bytes, chunk, &group, |position| self.node(position)).ok()
+        let mut group = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        if present(self.data.read_exact_at(&mut group, start))?.is_none() {
+            return Ok(None);
+        }
+        let mut failed = None;
+        let node = |position| {
+            self.node(position).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        };
+        let slice = slice::prove(&self.root, self.total_bytes, chunk, &group, node).ok();
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(slice),
+        }
     }
 
     /// One group with its proof; `None` likewise.
     pub fn group(&self, index: u64) -> Option<Group> {
         let mut bytes = vec![0; usize::try_from(group_bytes(self.total_bytes, index)).ok()?];
         self.data.read_exact_at(&mut bytes, index.checked_mul(GROUP_BYTES)?).ok()?;
-        prove_group(&self.root, self.total_bytes, index, bytes, |position| self.node(position)).ok()
+        prove_group(&self.root, self.total_bytes, index, bytes, |position| self.node(position).ok().flatten()).ok()
     }
 
-    fn node(&self, position: u64) -> Option<[u8; NODE_BYTES as usize]> {
+    fn node(&self, position: u64) -> io::Result<Option<[u8; NODE_BYTES as usize]>> {
         let mut pair = [0; NODE_BYTES as usize];
-        self.outboard.read_exact_at(&mut pair, position.checked_mul(NODE_BYTES)?).ok()?;
-        Some(pair)
+        let offset = position.checked_mul(NODE_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(present(self.outboard.read_exact_at(&mut pair, offset))?.map(|()| pair))
     }
 
     /// Reads bytes as they are on disk.
@@ -151,6 +164,15 @@ impl Replica {
         let mut bytes = vec![0; length];
         self.data.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+}
+
+/// `None` when the file or its end is gone. Whatever else fails (too many open files, an interrupted read) says nothing of the data.
+pub fn present<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

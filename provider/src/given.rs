@@ -61,7 +61,8 @@ impl Given {
             HashSet::new()
         });
         if slot.len() >= MAX_ANSWERS_PER_SLOT && !slot.contains(&pair) {
-            return Err(StoreError::SlotFull);
+            // Somebody asks in an oracle's name. The oracle still gets its answers; only the seal is lost.
+            return Ok(());
         }
         inner.total += usize::from(slot.insert(pair));
         while inner.total > self.max {

@@ -43,8 +43,11 @@ impl Slices {
         }
     }
 
+    /// A slice without a byte is read at its end: were it read at the byte before, it would have no length and count for nothing.
     fn close(&mut self) {
-        let at_us = micros(self.last.0.saturating_duration_since(self.start));
+        let slice = self.readings.len();
+        let at = if self.last.0 < self.start_of(slice) { self.end_of(slice) } else { self.last.0 };
+        let at_us = micros(at.saturating_duration_since(self.start));
         self.readings.push(Reading { at_us, value: Some(self.last.1) });
     }
 

@@ -11,7 +11,7 @@ library StorageAnswer {
 
     uint256 internal constant SAMPLES = 30;
     uint256 internal constant CHUNK_BYTES = 1024;
-    uint256 internal constant MAX_SIBLINGS_BYTES = 64 * 32;
+    uint256 internal constant MAX_SIBLINGS_BYTES = 54 * 32;
 
     /// @notice The factsRoot of a provider that was silent on this challenge: a tree of one leaf, which is its root.
     /// @dev At most one challenge per provider and epoch is ever put by the whole panel.

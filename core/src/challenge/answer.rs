@@ -49,8 +49,8 @@ impl Checked {
 /// Why an answer does not even have the form of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// The kind's own message is none.
-    #[error("the answer's payload is not of the challenge's kind")]
+    /// The kind's own message is none, or a sample is larger than any can be.
+    #[error("the answer's payload is not of the challenge's kind, or a sample is too large")]
     Payload,
     /// More or fewer samples than asked for.
     #[error("the answer has {got} samples, asked were {asked}")]
@@ -102,6 +102,9 @@ pub fn check_samples(asked: &Asked<'_>, samples: &[Option<Slice>]) -> Result<Che
     let drawn = challenge.samples();
     if samples.len() != drawn.len() {
         return Err(AnswerError::Count { got: samples.len(), asked: drawn.len() });
+    }
+    if samples.iter().flatten().any(|slice| !slice.fits()) {
+        return Err(AnswerError::Payload);
     }
     let mut checked = Checked { valid: 0, invalid: vec![], missing: vec![] };
     for ((position, sample), slice) in (0u32..).zip(&drawn).zip(samples) {

@@ -97,6 +97,13 @@ impl Ledger {
         listed.eq(stated)
     }
 
+    /// Whether every provider in it stands under some root: by a verdict, or by what it earned. Another one's multiplier would be anybody's word.
+    pub(super) fn is_bound(&self, verdicts: &[Verdict]) -> bool {
+        self.providers
+            .iter()
+            .all(|(provider, standing)| standing.cumulative > 0 || verdicts.iter().any(|verdict| verdict.provider == *provider))
+    }
+
     /// All accounts that ever earned something.
     pub fn payees(&self) -> impl Iterator<Item = (Payee, &Standing)> {
         let providers = self.providers.iter().map(|(id, standing)| (Payee::Provider(*id), standing));

@@ -4,6 +4,7 @@ use assay_proto::rest::{BeaconRound, BeaconRounds, Network};
 use axum::Json;
 use axum::extract::State;
 use futures::stream::{self, StreamExt};
+use tokio::sync::Semaphore;
 
 use super::ApiState;
 use super::error::ApiError;
@@ -17,6 +18,8 @@ pub(super) async fn network(State(state): State<ApiState>, asked: Asked) -> Resu
     asked.only(&[])?;
     Ok(Json(state.view.network()))
 }
+
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// `/v1/epochs/{e}/beacon`
 pub(super) async fn beacon(
@@ -34,6 +37,8 @@ pub(super) async fn beacon(
     let start_ms = known.genesis_s.saturating_mul(1_000).saturating_add(epoch.saturating_mul(params.epoch_ms()));
     let slots = (0..params.slots).map(|slot| start_ms.saturating_add(u64::from(slot).saturating_mul(params.slot_ms)));
     let times: Vec<u64> = std::iter::once(start_ms).chain(slots).collect();
+    // One reader at a time: the relays' patience is needed for the node's own seeds.
+    let _turn = TURN.acquire().await.map_err(|_| ApiError::internal("the node is stopping"))?;
     let rounds: Vec<_> = stream::iter(times).map(|at_ms| state.view.round_at(at_ms)).buffered(CONCURRENT_ROUNDS).collect().await;
     let document = |(number, round): (u64, Option<assay_core::beacon::Round>)| BeaconRound {
         round: number,

@@ -8,12 +8,13 @@ use assay_challenger::link::{Line, Link, LinkConfig};
 use assay_challenger::measure::{Assignment, Target, run_slot};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::Domain;
+use assay_core::challenge::Kinds;
 use assay_core::challenge::schedule::vrf_message;
 use assay_core::claim::ClaimRoot;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::params::Params;
-use assay_core::transcript::Fate;
+use assay_core::transcript::{Fate, Pair, SlotSchedule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
@@ -91,8 +92,15 @@ fn assignment(provider: u64, instance: Instance) -> Assignment {
     params.slot_ms = 1_000;
     (params.probing.send_slip_ms, params.probing.answer_timeout_ms) = (30_000, 3_000);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_millis(200);
+    let class = params.class(100).unwrap();
+    let pair =
+        Pair { instance, epoch: 3, oracle: OracleId(1), provider: ProviderId(provider), class_id: 100, claims: ClaimRoot::default() };
+    let vrf = key(1).sign(Domain::Vrf, &vrf_message(&instance, 3, 1, &Hash32([7; 32])));
+    let schedule = SlotSchedule::new(pair, 1, &vrf, &[], class, &params, Kinds::standard());
     Assignment {
         instance,
+        kinds: Kinds::standard(),
+        schedule: Arc::new(schedule),
         params: Arc::new(params),
         epoch: 3,
         slot: 1,
@@ -100,7 +108,6 @@ fn assignment(provider: u64, instance: Instance) -> Assignment {
         oracle: OracleId(1),
         provider: Target { id: ProviderId(provider), class_id: 100, claims: ClaimRoot::default(), receipt_key: Address([9; 20]) },
         claims: None,
-        vrf: key(1).sign(Domain::Vrf, &vrf_message(&instance, 3, 1, &Hash32([7; 32]))),
     }
 }
 
@@ -127,7 +134,7 @@ async fn endpoints_that_send_garbage_floods_drips_or_nothing_beside_an_honest_pr
         }
         let assignment = assignment(1, instance);
         let (sink, mut source) = tokio::sync::mpsc::channel(4_096);
-        let asked = assignment.challenges().len();
+        let asked = assignment.schedule.challenges().count();
         let report = run_slot(assignment, &Line::from(link), &watchdog, sink, CancellationToken::new()).await;
         let mut fates = Vec::new();
         while let Some(transcript) = source.recv().await {
