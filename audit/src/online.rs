@@ -8,8 +8,10 @@ use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::observation::{Observation, VerifiedReveal};
-use assay_proto::bundle::decode_bundle;
+use assay_proto::bundle::{Bundle, decode_bundle};
 use assay_proto::rest::{EvidenceList, Network, ObservationsPage, VerdictsPage};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::api::Api;
 use crate::claims;
@@ -24,6 +26,8 @@ const PAGE: usize = 1_000;
 const LOOK_BACK: u64 = 10_000;
 /// Bundles of one observation.
 const MAX_BUNDLES: usize = 16 * 1024;
+/// Bundles asked for at once.
+const CONCURRENT_BUNDLES: usize = 8;
 /// Findings about observations that are shown.
 const SHOWN: usize = 8;
 
@@ -261,18 +265,15 @@ async fn one(
     if (list.epoch, list.provider, list.oracle) != (epoch, provider, oracle) || list.bundles.len() > MAX_BUNDLES {
         return Answer::NotDelivered(format!("GET {path}: a list of something else, or without end"));
     }
-    let mut bundles = Vec::new();
-    for bundle in &list.bundles {
+    let fetched = stream::iter(&list.bundles).map(async |bundle| {
         let path = format!("/v1/evidence/{}?epoch={epoch}&provider={provider}&oracle={oracle}", bundle.digest);
-        let bytes = match order.api.bundle(&path, &bundle.digest, bundle.bytes).await {
-            Ok(bytes) => bytes,
-            Err(problem) => return Answer::NotDelivered(problem),
-        };
-        match decode_bundle(&bytes) {
-            Ok(bundle) => bundles.push(bundle),
-            Err(error) => return Answer::NotDelivered(format!("GET {path}: {error}")),
-        }
-    }
+        let bytes = order.api.bundle(&path, &bundle.digest, bundle.bytes).await?;
+        decode_bundle(&bytes).map_err(|error| format!("GET {path}: {error}"))
+    });
+    let bundles: Vec<Bundle> = match fetched.buffered(CONCURRENT_BUNDLES).try_collect().await {
+        Ok(bundles) => bundles,
+        Err(problem) => return Answer::NotDelivered(problem),
+    };
     let watched = watched(recomputed, provider);
     let question = Question {
         setting: &recomputed.setting,
