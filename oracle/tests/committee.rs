@@ -39,6 +39,7 @@ fn setting(genesis_s: u64, members: Vec<Member>) -> Setting {
     let mut params = Params { slots: 1, slot_ms: 1_000, skew_ms: 20, ..Params::devnet() };
     (params.deadlines.commit_ms, params.deadlines.reveal_ms) = (400, 800);
     Setting {
+        kinds: assay_core::challenge::Kinds::standard(),
         instance: INSTANCE,
         epoch: 0,
         genesis_s,
@@ -58,7 +59,7 @@ fn setting(genesis_s: u64, members: Vec<Member>) -> Setting {
 fn peers_part(key: &SecretKey) -> (SignedCommit, Reveal) {
     let seeds = Seeds { epoch: Hash32([3; 32]), slots: vec![Hash32([4; 32])], secure: true };
     let vrf = key.sign(Domain::Vrf, &vrf_message(&INSTANCE, 0, 0, &seeds.slots[0]));
-    let reveal = Reveal { epoch: 0, oracle: PEER, seeds, observations: Vec::new(), vrfs: vec![vrf], facts: Vec::new() };
+    let reveal = Reveal { epoch: 0, oracle: PEER, seeds, observations: Vec::new(), vrfs: vec![vrf], facts: Vec::new(), struck: Vec::new() };
     let (seeds, root) = (reveal.seeds.digest(), reveal.root());
     let commit = Commit { epoch: 0, oracle: PEER, seeds, secure: true, root, leaf_count: 0, log_head: Hash32::ZERO };
     (SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(&INSTANCE)) }, reveal)

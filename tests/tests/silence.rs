@@ -22,7 +22,7 @@ use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_client::ProviderClient;
 use assay_proto::provider::v1::provider_server::{Provider, ProviderServer};
 use assay_tests::devnet::outcome;
-use assay_tests::devnet::{Changes, Devnet, Fault, Plan};
+use assay_tests::devnet::{Changes, Devnet, Fault, OracleFault, Plan};
 use assay_tests::{binaries, deploy};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -107,7 +107,7 @@ impl World {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
-        let plan = Plan { dir: directory.path().join("net"), data, oracles: 4, faults: vec![Fault::None, Fault::None] };
+        let plan = Plan { dir: directory.path().join("net"), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None, Fault::None] };
         let mutes = [Mute::default(), Mute::default()];
         let mut registered_at = BTreeMap::new();
         for (number, mute) in (1..).zip(&mutes) {
