@@ -96,7 +96,7 @@ fn every_change_of_a_document_is_named_where_it_was_made() {
         (Claim::Parent, |_, d| ledger(d).providers.get_mut(&ProviderId(1)).unwrap().cumulative += 1),
         (Claim::Parent, |_, d| ledger(d).providers.get_mut(&ProviderId(1)).unwrap().multiplier_ppm -= 1),
         (Claim::Parent, |_, d| ledger(d).providers.get_mut(&ProviderId(2)).unwrap().recipient = Some(Default::default())),
-        (Claim::Parent, |_, d| drop(ledger(d).oracles.remove(&OracleId(1)))),
+        (Claim::Parent, |_, d| ledger(d).oracles.retain(|oracle, _| *oracle != OracleId(1))),
         (Claim::Parent, |_, d| ledger(d).verdicts[0].p50_us += 1),
         (Claim::Parent, |_, d| ledger(d).verdicts[0].facts_root.0[0] ^= 1),
         (Claim::Parent, |_, d| ledger(d).report.view += 1),
@@ -169,7 +169,8 @@ fn an_oracle_that_lies_about_its_own_transcripts_contradicts_itself() {
 // Defence: `judge_again` and `check_time`. A liar that forges transcripts and counts them rightly is not caught by counting.
 #[test]
 fn forged_transcripts_are_judged_again() {
-    let forgeries: [(&str, fn(&mut assay_core::transcript::Transcript)); 3] = [
+    type Forgery = fn(&mut assay_core::transcript::Transcript);
+    let forgeries: [(&str, Forgery); 3] = [
         ("judged otherwise", |t| {
             if t.challenge.kind == Kind::LATENCY_ECHO {
                 t.outcome = Outcome::Checked(Checked { valid: 0, invalid: vec![0], missing: vec![] });

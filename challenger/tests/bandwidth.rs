@@ -186,18 +186,18 @@ async fn an_honest_provider_reaches_its_floor_and_its_answers_are_sealed() {
 async fn a_line_of_ten_megabits_is_measured_as_one() {
     let _alone = ALONE.lock().await;
     let honest = Honest::behind(Faults { rate_bytes_per_s: Some(1_250_000), ..Faults::default() }).await;
-    let mut rates = [[0; 5]; 2];
-    for window in 0..5 {
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..5 {
         let (ingress, egress) = honest.test.run().await;
         for (direction, transcript) in [&ingress, &egress].into_iter().enumerate() {
             assert_eq!(transcript.outcome.fate(), Fate::Answered, "{transcript:?}");
-            rates[direction][window] = honest.test.rate(transcript);
+            rates[direction].push(honest.test.rate(transcript));
         }
     }
     println!("kbit/s in, out: {rates:?}");
-    for mut of_direction in rates {
+    for of_direction in &mut rates {
         of_direction.sort_unstable();
-        assert!((9_000..=11_000).contains(&of_direction[2]), "kbit/s in, out: {rates:?}");
+        assert!((9_000..=11_000).contains(&of_direction[2]), "kbit/s: {of_direction:?}");
     }
     honest.end().await;
 }
@@ -280,7 +280,8 @@ async fn whoever_cheats_is_worth_nothing_within_the_window() {
         assert!(begun.elapsed() < Duration::from_micros(window_us) + Duration::from_secs(3), "{cheat:?} {:?}", begun.elapsed());
         assert_eq!((test.rate(&ingress), test.rate(&egress)), (0, 0), "{cheat:?}");
         for transcript in [&ingress, &egress] {
-            assert_eq!(transcript.outcome.fate(), cheat.fate(), "{cheat:?} {:?}", transcript.challenge.kind);
+            let kind = transcript.challenge.kind;
+            assert_eq!(transcript.outcome.fate(), cheat.fate(kind), "{cheat:?} {kind:?}");
         }
         let (sent, received) = (cheater.sent.load(Ordering::Relaxed), cheater.received.load(Ordering::Relaxed));
         // What flow control lets through before anybody looks, a few hundred replies that are read and dropped, and no more.

@@ -17,7 +17,7 @@ use assay_core::challenge::{Answer, Challenge, Kind, Kinds, STORAGE_SAMPLES, ans
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
-use assay_core::observation::{Counts, Fault, Observation, ProviderKeys, Reveal, Witness};
+use assay_core::observation::{Counts, Observation, ProviderKeys, Reveal, Witness};
 use assay_core::params::Params;
 use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, Watched};
 use assay_core::secp::{SecretKey, Signature65};
@@ -269,19 +269,18 @@ impl World {
     async fn watching(params: Params, site: Site, watched: Watched, rebuttals: Rebuttals) -> Self {
         let genesis_s = now_ms() / 1_000 + LEAD.as_secs() + 1 - 3 * params.epoch_ms() / 1_000;
         let world = Self::of_epoch(3, params, genesis_s, vec![site], rebuttals).await;
-        world.certify(1, watched, None).await;
+        world.certify(1, watched).await;
         world
     }
 
     /// Stores a certified epoch with this entry on the watch list, and with a slash of provider 1.
-    async fn certify(&self, epoch: u64, watched: Watched, slash: Option<Fault>) {
+    async fn certify(&self, epoch: u64, watched: Watched) {
         let setting = Setting { epoch, ..self.frame.setting.as_ref().clone() };
         let reveals = BTreeMap::new();
         let parent = Ledger::default();
         let inputs = Inputs { setting: &setting, view: 0, parent: &parent, bit_votes_root: Hash32::ZERO, reveals: &reveals };
         let mut outcome = Outcome::compute(&inputs);
         outcome.ledger.watch.insert(ProviderId(1), watched);
-        outcome.verdicts[0].slash_reason = slash;
         self.store.put_outcome(epoch, &CertifiedEpoch { certificate: vec![], outcome }).await.unwrap();
     }
 
@@ -647,25 +646,17 @@ fn rebuttal(challenge: &Challenge) -> Rebuttal {
     Rebuttal { provider: ProviderId(1), epoch: 1, answer, tx_hash: Hash32::ZERO, block_number: 4 }
 }
 
-// Defence: `rebuttal` in `compile`; without it garbage on the chain clears a silence. And `was_slashed_since`; without it one wrong answer is
-// slashed in every epoch.
+// Defence: `rebuttal` in `compile`; without it garbage on the chain clears a silence. That it is slashed once is the core's (`is_refuted`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_rebuttal_is_a_fact_until_it_is_slashed() {
+async fn a_wrong_rebuttal_is_a_fact() {
     let challenge = old_challenge(&one_claim());
-    let watched = || Watched { challenge: challenge.clone(), slashed_in: Some(0) };
-    for is_slashed in [false, true] {
-        let host = Host { claims: one_claim(), storage: |_| Reply::Silence, ..Host::default() };
-        let known = Rebuttals::known([rebuttal(&challenge)]);
-        let world = World::watching(impatient(), host.serve().await, watched(), known).await;
-        if is_slashed {
-            world.certify(2, watched(), Some(Fault::StorageInvalid)).await;
-        }
-        let reveal = world.reveal().await;
-        assert_eq!(world.asks(&challenge.digest()).await, [], "what is slashed is not asked");
-        assert_eq!(reveal.observations[0].observation.witness, Witness::None);
-        let facts = reveal.facts.iter().filter(|fact| fact.challenge == challenge).count();
-        assert_eq!(facts, if is_slashed { 0 } else { 4 });
-    }
+    let watched = Watched { challenge: challenge.clone(), slashed_in: Some(0) };
+    let host = Host { claims: one_claim(), storage: |_| Reply::Silence, ..Host::default() };
+    let world = World::watching(impatient(), host.serve().await, watched, Rebuttals::known([rebuttal(&challenge)])).await;
+    let reveal = world.reveal().await;
+    assert_eq!(world.asks(&challenge.digest()).await, [], "what is slashed is not asked");
+    assert_eq!(reveal.observations[0].observation.witness, Witness::None);
+    assert_eq!(reveal.facts.iter().filter(|fact| fact.challenge == challenge).count(), 4);
 }
 
 // Defence: `recall`; without it a provider whose list takes longer than the lead is silent in every epoch's first slot.

@@ -313,14 +313,13 @@ async fn send(rpc: &Rpc, sender: &SecretKey, config: &Config, slash: &Slash, ans
 /// The contract's refusals that a provider can do something about.
 fn refused(error: TransactionError, provider: ProviderId, epoch: u64) -> RebutError {
     let TransactionError::WouldRevert(reason) = &error else { return RebutError::Transaction(error) };
-    let refusals: [(&str, fn(ProviderId, u64) -> RebutError); 4] = [
-        ("RebuttalTooLate", |_, _| RebutError::TooLate),
-        ("AlreadyRebutted", |_, _| RebutError::AlreadyRebutted),
-        ("UnknownReport", |_, epoch| RebutError::NotAccepted(epoch)),
-        ("InvalidAnswerSignature", |provider, _| RebutError::ReceiptKey(provider)),
-    ];
-    let known = refusals.iter().find(|(name, _)| reason.starts_with(name));
-    known.map_or(RebutError::Transaction(error), |(_, refusal)| refusal(provider, epoch))
+    match reason.as_str() {
+        reason if reason.starts_with("RebuttalTooLate") => RebutError::TooLate,
+        reason if reason.starts_with("AlreadyRebutted") => RebutError::AlreadyRebutted,
+        reason if reason.starts_with("UnknownReport") => RebutError::NotAccepted(epoch),
+        reason if reason.starts_with("InvalidAnswerSignature") => RebutError::ReceiptKey(provider),
+        _ => RebutError::Transaction(error),
+    }
 }
 
 fn say(line: &str) -> Result<(), RebutError> {

@@ -591,13 +591,13 @@ async fn a_builder_publishes_the_signed_set_of_the_right_provider_once() {
 
     let error = Registry::connect(anvil.url(), &address(0xbb), &sender).await.err().unwrap();
     assert!(matches!(error, BuilderError::Chain(ChainError::NoCode { .. })), "{error}");
-    let mut elsewhere = builders_client(ClaimDomain { chain_id: 1, ..domain.clone() }, receipt_key.address());
+    let mut elsewhere = builders_client(ClaimDomain { chain_id: 1, ..domain }, receipt_key.address());
     let error = registry.publish(&mut elsewhere, &set).await.unwrap_err();
     assert!(matches!(error, BuilderError::OtherRegistry { chain_id: 1, .. }), "{error}");
-    let mut impostor = builders_client(domain.clone(), address(7));
+    let mut impostor = builders_client(domain, address(7));
     let error = registry.publish(&mut impostor, &set).await.unwrap_err();
     assert!(matches!(error, BuilderError::Untrusted(_)), "{error}");
-    let mut client = builders_client(domain.clone(), receipt_key.address());
+    let mut client = builders_client(domain, receipt_key.address());
     let forged = SignedClaimSet::sign(&domain, 1, &ClaimSet::new(Vec::new()).unwrap(), &sender).unwrap();
     let error = registry.publish(&mut client, &forged).await.unwrap_err();
     assert!(error.to_string().contains("InvalidClaimsSignature"), "{error}");

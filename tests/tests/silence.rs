@@ -107,7 +107,8 @@ impl World {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
-        let plan = Plan { dir: directory.path().join("net"), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None, Fault::None] };
+        let plan =
+            Plan { dir: directory.path().join("net"), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None, Fault::None] };
         let mutes = [Mute::default(), Mute::default()];
         let mut registered_at = BTreeMap::new();
         for (number, mute) in (1..).zip(&mutes) {

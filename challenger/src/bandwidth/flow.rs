@@ -235,11 +235,11 @@ mod tests {
                 flows[direction].acknowledge(now, total);
                 acknowledged[direction].push((now - start, total));
             }
-            for direction in 0..if both { 2 } else { 1 } {
-                while let (true, Next::Now(bytes)) = (tick < 7_500, flows[direction].next(now)) {
-                    flows[direction].offer(now, bytes);
+            for (direction, flow) in flows.iter_mut().enumerate().take(if both { 2 } else { 1 }) {
+                while let (true, Next::Now(bytes)) = (tick < 7_500, flow.next(now)) {
+                    flow.offer(now, bytes);
                     let size = if direction == 0 { bytes } else { SMALL };
-                    there.push_back((queues[0].pass(now, size) + round_trip / 2, direction, flows[direction].offered(), bytes));
+                    there.push_back((queues[0].pass(now, size) + round_trip / 2, direction, flow.offered(), bytes));
                 }
             }
         }

@@ -117,8 +117,8 @@ mod tests {
         let bandwidth = Params::devnet().bandwidth;
         let start = Instant::now();
         let readings = Slices::new(&bandwidth, start).finish(start + 1_000 * MS, &bandwidth, &calm()).unwrap();
-        assert_eq!(readings, vec![Reading { at_us: 0, value: Some(0) }; 10]);
-        assert_eq!(rate_kbps(&readings, 300_000), None);
+        assert!(readings.len() == 10 && readings.iter().all(|reading| reading.value == Some(0)));
+        assert_eq!(rate_kbps(&readings, 300_000), Some(0), "a slice without a byte is a slice");
     }
 
     // Defence: the watchdog in `Slices::finish`; without it our own stall is the provider's slowness.

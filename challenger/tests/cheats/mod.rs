@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use assay_core::challenge::Answer;
 use assay_core::challenge::kinds::bandwidth::Total;
+use assay_core::challenge::{Answer, Kind};
 use assay_core::claim::{Claim, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
@@ -48,10 +48,15 @@ impl Cheat {
     pub const ALL: [Self; 9] =
         [Self::Garbage, Self::Ahead, Self::WrongTotal, Self::Silent, Self::Refuse, Self::Flood, Self::Large, Self::Deaf, Self::Empty];
 
-    /// Those that answer are found out by something else.
-    pub fn fate(self) -> Fate {
-        match self {
-            Self::Garbage | Self::Ahead | Self::WrongTotal => Fate::Invalid,
+    /// Whether it answers in the end.
+    fn answers(self) -> bool {
+        matches!(self, Self::Garbage | Self::Ahead | Self::WrongTotal)
+    }
+
+    /// A wrong total of ingress is wrong for whoever judges the answer again; what spoilt any other test is not in its answer.
+    pub fn fate(self, kind: Kind) -> Fate {
+        match (self, kind) {
+            (Self::WrongTotal, Kind::INGRESS) => Fate::Invalid,
             _ => Fate::Silent,
         }
     }
@@ -161,9 +166,9 @@ impl Provider for Cheater {
                     _ => true,
                 };
             }
-            match cheat.fate() {
-                Fate::Invalid => _ = reply(Some(In::Answer(tally.answer(cheat))), 100).await,
-                _ => sink.closed().await,
+            match cheat.answers() {
+                true => _ = reply(Some(In::Answer(tally.answer(cheat))), 100).await,
+                false => sink.closed().await,
             }
         });
         Ok(Response::new(ReceiverStream::new(replies)))
@@ -217,9 +222,9 @@ impl Provider for Cheater {
                     _ => true,
                 };
             }
-            match cheat.fate() {
-                Fate::Invalid => _ = reply(Some(Out::Answer(tally.answer(cheat))), 100).await,
-                _ => sink.closed().await,
+            match cheat.answers() {
+                true => _ = reply(Some(Out::Answer(tally.answer(cheat))), 100).await,
+                false => sink.closed().await,
             }
         });
         Ok(Response::new(ReceiverStream::new(replies)))

@@ -234,14 +234,17 @@ fn a_strangers_signature_is_silence() {
     assert_eq!(world.judge(&challenge, &answer, None), Outcome::Silent);
 }
 
+// Defence: `Slice::fits` in `check_samples`. Without it an answer that no peer can read becomes a fact, and the honest reveal that carries it is
+// refused by everybody.
 #[test]
-fn a_slice_of_another_length_is_invalid_and_a_fact() {
+fn a_shorter_slice_is_a_fact_and_one_too_large_to_pass_on_is_silence() {
     let world = World::new();
-    let short = world.audited(world.challenge(Kind::STORAGE), |slices| {
-        slices[0].as_mut().unwrap().chunk.pop();
-        re_split(slices[1].as_mut().unwrap());
-    });
-    assert_eq!(short.outcome, Outcome::Checked(Checked { valid: 28, invalid: vec![0, 1], missing: vec![] }));
+    let large = world.audited(world.challenge(Kind::STORAGE), |slices| re_split(slices[1].as_mut().unwrap()));
+    assert_eq!(large.outcome, Outcome::Silent);
+    let deep = world.audited(world.challenge(Kind::STORAGE), |slices| slices[1].as_mut().unwrap().siblings = vec![[1; 32]; 55]);
+    assert_eq!(deep.outcome, Outcome::Silent);
+    let short = world.audited(world.challenge(Kind::STORAGE), |slices| slices[0].as_mut().unwrap().chunk.truncate(1_023));
+    assert_eq!(short.outcome, Outcome::Checked(Checked { valid: 29, invalid: vec![0], missing: vec![] }));
     for fact in facts_of(&[short], &world.claims, 4) {
         assert_eq!(world.verify(&fact), Ok(Fault::StorageInvalid));
     }

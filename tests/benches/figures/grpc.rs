@@ -4,7 +4,6 @@
 //! bookkeeping for the seal, judging and the transcript's way to its reader are all in. The yardstick: the same generated service and
 //! messages on the same transport settings, runtimes, connections and number of tasks, with a handler that copies 32 bytes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use assay_challenger::link::WARM_UP_EXCHANGES;
@@ -15,9 +14,10 @@ use assay_proto::provider::v1::provider_client::ProviderClient;
 use assay_proto::provider::v1::provider_server::{Provider, ProviderServer};
 use assay_provider::config::Limits;
 use futures::future::join_all;
+use futures::stream::BoxStream;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::harness::{Plan, pair};
 use crate::plane::{Plane, patient};
@@ -35,17 +35,11 @@ pub fn measure(table: &mut Table) {
     let lines: Vec<_> = (0..CONNECTIONS).map(|_| plane.line()).collect();
     let assignments: Vec<_> = (1..=CONNECTIONS).map(|oracle| plane.assignment(oracle, 0, &params)).collect();
     let requests: Vec<Vec<wire::ChallengeRequest>> =
-        assignments.iter().map(|slot| slot.challenges().iter().map(|(_, challenge)| challenge.into()).collect()).collect();
+        assignments.iter().map(|slot| slot.schedule.challenges().map(|(_, challenge)| (&challenge).into()).collect()).collect();
     let total: usize = requests.iter().map(Vec::len).sum();
 
-    let epoch = AtomicU64::new(0);
     let ours = || {
-        let epoch = epoch.fetch_add(1, Ordering::Relaxed);
-        let slots = assignments.iter().zip(&lines).map(|(slot, line)| {
-            let mut slot = slot.clone();
-            slot.epoch = epoch;
-            plane.clients.spawn(plane.slot(slot, line.clone()))
-        });
+        let slots = assignments.iter().zip(&lines).map(|(slot, line)| plane.clients.spawn(plane.slot(slot.clone(), line.clone())));
         let slots: Vec<_> = slots.collect();
         // An answer that was judged right is one to be sealed.
         plane.clients.block_on(join_all(slots)).iter().map(|slot| slot.as_ref().unwrap().0.unsigned.len()).sum::<usize>() == total
