@@ -152,8 +152,8 @@ contract RebuttalsTest is Rebuttal {
         vm.assertEq(providers.stakeOf(1), STAKE - AMOUNT);
     }
 
-    function testFuzz_any_depth_up_to_64_is_taken(uint8 depth) public {
-        rebut(first, 1, answerTo(1, challenge(1), bound(depth, 0, 64)));
+    function testFuzz_any_depth_up_to_54_is_taken(uint8 depth) public {
+        rebut(first, 1, answerTo(1, challenge(1), bound(depth, 0, 54)));
         vm.assertTrue(settlement.rebutted(1, 0));
     }
 
