@@ -1,7 +1,6 @@
 //! One observation against its evidence: the transcripts that its signed commit binds, judged again and counted again. Pure.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use assay_core::challenge::{Asked, Challenge};
 use assay_core::claim::ClaimSet;
@@ -9,7 +8,7 @@ use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::OracleId;
 use assay_core::observation::{Observation, VerifiedReveal};
 use assay_core::report::{ProviderTerms, Setting};
-use assay_core::transcript::{Outcome, PairSchedule, Transcript, evidence_root, judge, summarise};
+use assay_core::transcript::{PairSchedule, Transcript, evidence_root, judge, one_of_each_ask, summarise};
 use assay_proto::bundle::Bundle;
 
 use crate::findings::plural;
@@ -87,7 +86,7 @@ pub fn examine(question: &Question<'_>, bundles: &[Bundle]) -> Answer {
     let panel = setting.panel(&reveal.seeds.epoch, observation.provider);
     let schedule = PairSchedule::new(setting, &panel, terms, reveal.oracle, &reveal.seeds, &reveal.vrfs);
     let Some(schedule) = schedule else { return Answer::NotDelivered("the provider's class is unknown".into()) };
-    let all = first_of_each(bundles.iter().flat_map(|bundle| &bundle.transcripts));
+    let all = one_of_each_ask(bundles.iter().flat_map(|bundle| &bundle.transcripts));
     // What the panel watches is known late in an epoch: an oracle may have asked for the parent's, for an earlier ledger's, or for none. The
     // root tells.
     let mut candidates = vec![question.watched, None];
@@ -118,24 +117,6 @@ pub fn examine(question: &Question<'_>, bundles: &[Bundle]) -> Answer {
 enum Doubt {
     Missing(String),
     Contradiction(String),
-}
-
-/// One transcript of each ask. After a restart in the middle of a slot an oracle stores asks a second time, as lost by its own fault: what it
-/// measured stays.
-fn first_of_each<'a>(transcripts: impl Iterator<Item = &'a Transcript>) -> Vec<&'a Transcript> {
-    let mut by_ask: BTreeMap<(Hash32, u32), &Transcript> = BTreeMap::new();
-    for transcript in transcripts {
-        match by_ask.entry((transcript.challenge.digest(), transcript.strike)) {
-            Entry::Vacant(free) => {
-                free.insert(transcript);
-            }
-            Entry::Occupied(mut kept) if matches!(kept.get().outcome, Outcome::OracleError(_)) => {
-                kept.insert(transcript);
-            }
-            Entry::Occupied(_) => {}
-        }
-    }
-    by_ask.into_values().collect()
 }
 
 /// Judges answers as the oracle had to. Those with slices come in an order that nobody could foresee, until the sample is full.

@@ -11,9 +11,9 @@ use assay_core::claim::ClaimRoot;
 use assay_core::epoch::{Close, Proposal, verify_proposal};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId};
-use assay_core::observation::{Fact, ProviderKeys, RevealError, Seeds, VerifiedReveal};
+use assay_core::observation::{Fact, RevealError, Seeds, VerifiedReveal};
 use assay_core::params::Params;
-use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Report, Setting};
+use assay_core::report::{Inputs, Ledger, Outcome, Report, Setting};
 use assay_core::verdict::Verdict;
 use assay_proto::rest::{BeaconRounds, CertifiedReport, LedgerDocument, Network, ProposalDocument, RevealDocument};
 
@@ -226,41 +226,9 @@ fn report<'a>(
 /// The frozen values, as every oracle reads them.
 fn setting(epoch: u64, ground: &Ground, chain: &OnChain, report: &Report) -> Result<(Setting, String), String> {
     let start_s = chain.config.genesis_s.saturating_add(epoch.saturating_mul(chain.config.epoch_length_s));
-    let members = chain.registry.members.iter().map(|m| Member {
-        oracle: m.oracle,
-        weight: m.weight,
-        key: m.key,
-        operator: m.operator,
-        recipient: m.recipient,
-        network_group: m.network_group,
-    });
-    let active = chain.registry.providers.iter().filter(|p| p.active && ground.params.class(p.class_id).is_some());
-    let providers = active.map(|p| ProviderTerms {
-        provider: p.id,
-        class_id: p.class_id,
-        keys: ProviderKeys {
-            receipt_key: p.receipt_key,
-            class_id: p.class_id,
-            claims: ClaimRoot { hash: p.claim_root, blocks: p.claim_blocks },
-        },
-        stake: p.stake,
-        recipient: p.recipient,
-    });
-    let setting = Setting {
-        instance: chain.instance,
-        epoch,
-        genesis_s: chain.config.genesis_s,
-        params: ground.params.clone(),
-        kinds: Kinds::standard(),
-        token: chain.config.token,
-        epoch_budget: chain.config.epoch_budget,
-        set_epoch: chain.registry.set_epoch,
-        members: members.collect(),
-        providers: providers.collect(),
-        ref_block: chain.ref_block.number,
-        ref_block_hash: chain.ref_block.hash,
-        drand_round: ground.beacon.first_round_at_or_after(start_s).unwrap_or(0),
-    };
+    let round = ground.beacon.first_round_at_or_after(start_s).unwrap_or(0);
+    let read = chain.registry.setting(epoch, chain.instance, &chain.config, &ground.params, Kinds::standard(), round);
+    let setting = Setting { ref_block: chain.ref_block.number, ref_block_hash: chain.ref_block.hash, ..read };
     let expected = [
         ("reference block", report.ref_block, setting.ref_block),
         ("committee set", report.set_epoch, setting.set_epoch),

@@ -5,12 +5,17 @@ use std::ops::RangeInclusive;
 use alloy_eips::{BlockId, RpcBlockHash};
 use alloy_primitives::U256;
 use assay_core::bls;
+use assay_core::challenge::Kinds;
+use assay_core::claim::ClaimRoot;
 use assay_core::hash::Hash32;
-use assay_core::ids::{Address, OracleId, ProviderId};
+use assay_core::ids::{Address, Instance, OracleId, ProviderId};
+use assay_core::observation::ProviderKeys;
+use assay_core::params::Params;
+use assay_core::report::{self, ProviderTerms, Setting};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::convert;
-use crate::{BlockRef, BlockTag, ChainError, Client, Rpc};
+use crate::{BlockRef, BlockTag, ChainError, Client, Rpc, SettlementConfig};
 use assay_contracts_bindings::IProviderRegistry::Provider;
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry};
 
@@ -86,6 +91,63 @@ pub struct RegistryView {
     pub members: Vec<Member>,
     /// The first 4,096 providers, in ascending id. The registry takes no more.
     pub providers: Vec<ProviderRecord>,
+}
+
+impl RegistryView {
+    /// The epoch that is frozen at this block, as every oracle and every auditor reads it. Inactive providers, and those of a class that
+    /// the parameters do not have, are left out.
+    pub fn setting(
+        &self,
+        epoch: u64,
+        instance: Instance,
+        settlement: &SettlementConfig,
+        params: &Params,
+        kinds: Kinds,
+        drand_round: u64,
+    ) -> Setting {
+        let active = self.providers.iter().filter(|p| p.active && params.class(p.class_id).is_some());
+        Setting {
+            instance,
+            epoch,
+            genesis_s: settlement.genesis_s,
+            params: params.clone(),
+            kinds,
+            token: settlement.token,
+            epoch_budget: settlement.epoch_budget,
+            set_epoch: self.set_epoch,
+            members: self.members.iter().map(Member::frozen).collect(),
+            providers: active.map(ProviderRecord::terms).collect(),
+            ref_block: self.block.number,
+            ref_block_hash: self.block.hash,
+            drand_round,
+        }
+    }
+}
+
+impl Member {
+    fn frozen(&self) -> report::Member {
+        report::Member {
+            oracle: self.oracle,
+            weight: self.weight,
+            key: self.key,
+            operator: self.operator,
+            recipient: self.recipient,
+            network_group: self.network_group,
+        }
+    }
+}
+
+impl ProviderRecord {
+    fn terms(&self) -> ProviderTerms {
+        let claims = ClaimRoot { hash: self.claim_root, blocks: self.claim_blocks };
+        ProviderTerms {
+            provider: self.id,
+            class_id: self.class_id,
+            keys: ProviderKeys { receipt_key: self.receipt_key, class_id: self.class_id, claims },
+            stake: self.stake,
+            recipient: self.recipient,
+        }
+    }
 }
 
 impl Client {

@@ -11,6 +11,10 @@ pub use facts::facts_of;
 pub use schedule::{Pair, PairSchedule, SlotSchedule};
 pub use summary::{struck_out, summarise};
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::abi::Words;
 use crate::challenge::{self, Answer, Asked, Challenge, Checked, Kinds};
 use crate::hash::{Hash32, keccak};
@@ -178,6 +182,25 @@ fn push_positions(words: &mut Words, positions: &[u32]) {
     for position in positions {
         words.push(position);
     }
+}
+
+/// One transcript of each ask, in the order of the challenges. After a restart in the middle of a slot an oracle stores the asks before it a
+/// second time, as lost by its own fault: what was measured stays, and of two measurements the first.
+pub fn one_of_each_ask<T: Borrow<Transcript>>(transcripts: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut by_ask: BTreeMap<_, T> = BTreeMap::new();
+    for transcript in transcripts {
+        let Transcript { challenge, strike, .. } = transcript.borrow();
+        match by_ask.entry((challenge.epoch, challenge.slot, challenge.oracle, challenge.index, challenge.digest(), *strike)) {
+            Entry::Vacant(free) => {
+                free.insert(transcript);
+            }
+            Entry::Occupied(mut kept) if kept.get().borrow().outcome.fate() == Fate::OracleError => {
+                kept.insert(transcript);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    by_ask.into_values().collect()
 }
 
 /// The root over transcripts in an observation; the order does not matter.

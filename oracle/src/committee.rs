@@ -13,7 +13,7 @@ use assay_core::epoch::{
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
-use assay_core::observation::{Commit, Reveal, RevealError, SignedCommit, VerifiedReveal};
+use assay_core::observation::{Commit, Reveal, RevealError, VerifiedReveal};
 use assay_core::report::{Certificate, CertificateError, Ledger, Outcome};
 use assay_daemon::persistence::{Write, durable};
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate};
@@ -45,8 +45,6 @@ pub enum Command {
     Deliver(Box<Message>, oneshot::Sender<DeliverOutcome>),
     /// A peer or the API asks for a reveal.
     Reveal(u64, OracleId, Hash32, oneshot::Sender<Option<Reveal>>),
-    /// The API asks for all reveals of an epoch.
-    Reveals(u64, oneshot::Sender<Vec<(SignedCommit, VerifiedReveal)>>),
     /// The report that an epoch's must follow is decided.
     Parent(u64, Box<Ledger>),
     /// The chain has decided the epoch.
@@ -180,9 +178,6 @@ impl Actor {
             Command::Reveal(epoch, oracle, digest, reply) => {
                 let reveal = self.running.get(&epoch).and_then(|running| running.close.reveal(oracle, &digest));
                 let _ = reply.send(reveal.map(|verified| verified.reveal.clone()));
-            }
-            Command::Reveals(epoch, reply) => {
-                let _ = reply.send(self.running.get(&epoch).map(Running::reveals).unwrap_or_default());
             }
             Command::Parent(epoch, ledger) => {
                 if let Some(running) = self.running.get_mut(&epoch) {
@@ -428,23 +423,5 @@ impl Actor {
             }
         }
         Ok(())
-    }
-}
-
-impl Running {
-    /// Reveals with their commits; only once everybody's reveal is due, so that nothing leaves early.
-    fn reveals(&self) -> Vec<(SignedCommit, VerifiedReveal)> {
-        let setting = &self.frame.setting;
-        let open_ms = setting.end_ms().saturating_add(setting.params.deadlines.reveal_ms).saturating_add(setting.params.skew_ms);
-        if now_ms() < open_ms {
-            return Vec::new();
-        }
-        self.close
-            .reveals()
-            .filter_map(|verified| {
-                let commit = self.close.commit(verified.reveal.oracle, &verified.commit_digest)?;
-                Some((*commit, verified.clone()))
-            })
-            .collect()
     }
 }

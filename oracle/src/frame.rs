@@ -7,11 +7,9 @@ use std::time::Duration;
 use assay_chain::{ChainError, Client, ProviderRecord, SettlementConfig};
 use assay_core::beacon::ChainInfo;
 use assay_core::challenge::Kinds;
-use assay_core::claim::ClaimRoot;
 use assay_core::ids::{Instance, OracleId, ProviderId};
-use assay_core::observation::ProviderKeys;
 use assay_core::params::Params;
-use assay_core::report::{Member, ProviderTerms, Setting};
+use assay_core::report::Setting;
 
 /// An epoch's [`Setting`] with what the network side needs besides.
 #[derive(Debug)]
@@ -84,41 +82,8 @@ impl Frames {
             tokio::time::sleep(poll).await;
         };
         let view = self.client.registry_at(block.number).await?;
-        let members = view.members.iter().map(|m| Member {
-            oracle: m.oracle,
-            weight: m.weight,
-            key: m.key,
-            operator: m.operator,
-            recipient: m.recipient,
-            network_group: m.network_group,
-        });
-        let active = view.providers.iter().filter(|p| p.active && self.params.class(p.class_id).is_some());
-        let providers = active.map(|p| ProviderTerms {
-            provider: p.id,
-            class_id: p.class_id,
-            keys: ProviderKeys {
-                receipt_key: p.receipt_key,
-                class_id: p.class_id,
-                claims: ClaimRoot { hash: p.claim_root, blocks: p.claim_blocks },
-            },
-            stake: p.stake,
-            recipient: p.recipient,
-        });
-        let setting = Setting {
-            instance: self.instance,
-            epoch,
-            genesis_s: self.settlement.genesis_s,
-            params: self.params.as_ref().clone(),
-            kinds: Kinds::standard(),
-            token: self.settlement.token,
-            epoch_budget: self.settlement.epoch_budget,
-            set_epoch: view.set_epoch,
-            members: members.collect(),
-            providers: providers.collect(),
-            ref_block: block.number,
-            ref_block_hash: block.hash,
-            drand_round: self.beacon.first_round_at_or_after(start_s).unwrap_or(0),
-        };
+        let round = self.beacon.first_round_at_or_after(start_s).unwrap_or(0);
+        let setting = view.setting(epoch, self.instance, &self.settlement, &self.params, Kinds::standard(), round);
         Ok(Frame {
             setting: Arc::new(setting),
             peers: view.members.iter().map(|m| (m.oracle, m.endpoint.clone())).collect(),

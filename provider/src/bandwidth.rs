@@ -40,11 +40,12 @@ pub type Replies<T> = ReceiverStream<Result<T, Status>>;
 /// Bytes from the oracle: each frame is acknowledged at once, and at the end all of them are answered for.
 pub async fn ingress(store: Arc<Store>, frames: Streaming<wire::IngressFrame>) -> Result<Replies<wire::IngressReply>, Status> {
     use wire::ingress_frame::Frame;
-    let turn = store.bandwidth()?;
     let mut inbox = Inbox::new(&store, frames);
     let first = inbox.next().await?.and_then(|message| message.frame);
     let Some(Frame::Challenge(request)) = first else { return Err(StoreError::from(convert::absent("challenge")).into()) };
     let challenge = expected(&store, request, Kind::INGRESS)?;
+    // Not before somebody asked for what we answer.
+    let turn = store.bandwidth()?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let limit = stream_time(&store);
@@ -59,7 +60,6 @@ pub async fn ingress(store: Arc<Store>, frames: Streaming<wire::IngressFrame>) -
 /// Stored groups to the oracle as far as its credit goes, and at the end a statement of how much that was.
 pub async fn egress(store: Arc<Store>, requests: Streaming<wire::EgressRequest>) -> Result<Replies<wire::EgressReply>, Status> {
     use wire::egress_request::Request;
-    let turn = store.bandwidth()?;
     let mut inbox = Inbox::new(&store, requests);
     let first = inbox.next().await?.and_then(|message| message.request);
     let Some(Request::Challenge(request)) = first else { return Err(StoreError::from(convert::absent("challenge")).into()) };
@@ -68,6 +68,7 @@ pub async fn egress(store: Arc<Store>, requests: Streaming<wire::EgressRequest>)
         return Err(StoreError::NothingClaimed.into());
     }
     let claims = store.claim_set(&ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }).await?;
+    let turn = store.bandwidth()?;
     let reader = Reader::new(&challenge, claims);
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
@@ -166,7 +167,7 @@ impl Ingress {
         use wire::ingress_reply::Reply;
         while let Some(message) = inbox.next().await? {
             let Some(Frame::Data(data)) = message.frame else { return Err(StoreError::from(convert::absent("data")).into()) };
-            if data.len() > MAX_FRAME_BYTES {
+            if data.is_empty() || data.len() > MAX_FRAME_BYTES {
                 return Err(StoreError::Frame.into());
             }
             self.tally.add(&data);

@@ -115,6 +115,17 @@ mod tests {
         assert!(given.check(key(0), &[crossed]).is_err());
     }
 
+    // Defence: the `Ok` of a full slot in `remember`. With an error there, whoever asks cheap things in an oracle's name silences us to it.
+    #[test]
+    fn a_slot_filled_by_strangers_costs_the_seal_and_no_answer() {
+        let given = Given::default();
+        let numbered = |i: usize| (Hash32([7; 32]), blake3::hash(&i.to_le_bytes()).into());
+        (0..MAX_ANSWERS_PER_SLOT).for_each(|i| given.remember(key(0), numbered(i)).unwrap());
+        given.remember(key(0), pair(1)).unwrap();
+        assert!(matches!(given.check(key(0), &[pair(1)]), Err(StoreError::NotGiven { .. })));
+        assert!(given.check(key(0), &[numbered(3)]).is_ok());
+    }
+
     #[test]
     fn memory_is_bounded_and_forgets_the_oldest_slot() {
         let given = Given::with_limit(4);

@@ -99,9 +99,9 @@ impl Ledger {
 
     /// Whether every provider in it stands under some root: by a verdict, or by what it earned. Another one's multiplier would be anybody's word.
     pub(super) fn is_bound(&self, verdicts: &[Verdict]) -> bool {
-        self.providers
-            .iter()
-            .all(|(provider, standing)| standing.cumulative > 0 || verdicts.iter().any(|verdict| verdict.provider == *provider))
+        self.providers.iter().all(|(provider, standing)| {
+            standing.cumulative > 0 || verdicts.binary_search_by_key(provider, |verdict| verdict.provider).is_ok()
+        })
     }
 
     /// All accounts that ever earned something.

@@ -339,6 +339,68 @@ fn a_wrong_rebuttal_is_slashed_once() {
     );
 }
 
+// Defence: the panel in `struck`. Without it every oracle of a large committee names audits of its own, and a colluding provider's real silence
+// hardly ever comes to the top.
+#[test]
+fn who_is_not_on_the_panel_puts_nothing_on_the_watch_list() {
+    let mut setting = setting(4, 1);
+    setting.params.panel_size = 2;
+    let panel = setting.panel(&perfect(&setting)[&OracleId(1)].reveal.seeds.epoch, ProviderId(1));
+    for id in 1..=4 {
+        let mut reveals = perfect(&setting);
+        let challenge = audit(&setting, id);
+        reveals.get_mut(&OracleId(id)).unwrap().reveal.struck.push(challenge.clone());
+        let watch = outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch;
+        let expected = if panel.contains(&OracleId(id)) { entry(&challenge, None) } else { BTreeMap::new() };
+        assert_eq!(watch, expected, "oracle {id}");
+    }
+}
+
+// Defences: the facts in `struck`, and `is_refuted` for an open entry. Without them one oracle makes three slashes of one signed "missing": it
+// proves it, says that it was silence, and proves it again while the challenge is watched.
+#[test]
+fn what_is_proven_was_answered_and_is_slashed_once() {
+    let (mut setting, ledger, challenge) = watching();
+    let mut reveals = with_fact(&setting, &audit(&setting, 2), Fault::StorageMissing);
+    reveals.get_mut(&OracleId(2)).unwrap().reveal.struck.push(audit(&setting, 2));
+    assert_eq!(outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch, BTreeMap::new());
+
+    let proven = outcome_of(&setting, &ledger, &with_fact(&setting, &challenge, Fault::StorageMissing));
+    assert_eq!((proven.verdicts[0].slash_reason, &proven.ledger.watch), (Some(Fault::StorageMissing), &BTreeMap::new()));
+    setting.epoch += 1;
+    let again = outcome_of(&setting, &proven.ledger, &with_fact(&setting, &challenge, Fault::StorageMissing));
+    assert_eq!(again.verdicts[0].slash_reason, None);
+}
+
+// Defence: `is_stale`. Without it a provider whose watched challenge nobody can judge any more (it showed that claim set to too few) keeps it
+// on the list for ever, and no other silence is ever watched.
+#[test]
+fn a_challenge_that_cannot_be_decided_makes_way_in_the_end() {
+    let (mut setting, ledger, challenge) = watching();
+    setting.epoch = challenge.epoch + REBUTTAL_EPOCHS - 1;
+    assert_eq!(outcome_of(&setting, &ledger, &struck(&setting).0).ledger.watch, entry(&challenge, None));
+    setting.epoch += 1;
+    let (reveals, next) = struck(&setting);
+    assert_eq!(outcome_of(&setting, &ledger, &perfect(&setting)).ledger.watch, entry(&challenge, None), "nothing waits for its place");
+    assert_eq!(outcome_of(&setting, &ledger, &reveals).ledger.watch, entry(&next, None));
+}
+
+// Defence: `Ledger::is_bound` and the epoch in `supports`. Without them whoever serves a ledger to a node that catches up gives a provider that
+// is about to register a multiplier of its choice, and the node computes other reports than everybody else from then on.
+#[test]
+fn a_ledger_with_accounts_under_no_root_is_not_believed() {
+    let setting = setting(4, 1);
+    let outcome = outcome_of(&setting, &Ledger::default(), &perfect(&setting));
+    assert!(outcome.supports(&outcome.report, &setting.token));
+    let mut stranger = outcome.clone();
+    let nothing = Standing { multiplier_ppm: 0, cumulative: 0, ..stranger.ledger.providers[&ProviderId(1)] };
+    stranger.ledger.providers.insert(ProviderId(2), nothing);
+    assert!(!stranger.supports(&stranger.report, &setting.token));
+    let mut shifted = outcome;
+    shifted.ledger.epoch = Some(7);
+    assert!(!shifted.supports(&shifted.report, &setting.token));
+}
+
 // Defence: `is_answered` and its bound. Without it a provider that answers the panel stays on the list, or one liar takes it off.
 #[test]
 fn more_answers_than_liars_clear_the_list_and_fewer_do_not() {

@@ -769,3 +769,33 @@ fn a_seal_covers_exactly_its_answers_and_recovers_to_its_key() {
     assert!(!SlotSeal { slot: 3, ..seal }.is_by(&world.key.address()));
     assert_eq!(world.audited(world.challenge(Kind::STORAGE), |_| ()).unsigned_answer(), None);
 }
+
+/// An ask of an echo that became of it what `outcome` says.
+fn ask(index: u32, outcome: Outcome) -> Transcript {
+    let challenge = Challenge { index, ..World::new().challenge(Kind::LATENCY_ECHO) };
+    Transcript {
+        challenge,
+        strike: 0,
+        scheduled_at_us: 0,
+        slip_us: 0,
+        rtt_us: None,
+        readings: vec![],
+        outcome,
+        answer: None,
+        signature: None,
+    }
+}
+
+// Defence: the guard in `one_of_each_ask`; when the first that is read stays, whatever it is, a restart strikes out what was measured before.
+#[test]
+fn a_probe_that_a_restart_lost_does_not_strike_out_what_was_measured() {
+    let lost = ask(1, Outcome::OracleError(OracleFault::SendSlip));
+    let silent = ask(1, Outcome::Silent);
+    let checked = ask(1, Outcome::Checked(Checked { valid: 1, invalid: vec![], missing: vec![] }));
+    assert_eq!(one_of_each_ask(vec![lost.clone(), silent.clone()]), std::slice::from_ref(&silent));
+    assert_eq!(one_of_each_ask(vec![silent.clone(), lost.clone()]), std::slice::from_ref(&silent));
+    assert_eq!(one_of_each_ask(vec![silent.clone(), checked]), std::slice::from_ref(&silent), "of two measurements the first");
+    assert_eq!(one_of_each_ask(vec![ask(2, Outcome::Silent), lost.clone()]), [lost, ask(2, Outcome::Silent)]);
+    let again = Transcript { strike: 1, ..silent.clone() };
+    assert_eq!(one_of_each_ask(vec![again.clone(), silent.clone()]), [silent, again], "each ask is one of its own");
+}

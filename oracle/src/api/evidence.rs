@@ -73,8 +73,8 @@ pub(super) async fn list(
         None => {
             let me = state.view.health().oracle;
             let me = me.ok_or_else(|| ApiError::unavailable("starting", "this node is not registered yet").retry_after(5))?;
-            let stored = state.store.evidence_about(epoch, provider).await?;
-            (me, stored.iter().map(|e| BundleRef { digest: e.digest, bytes: e.bundle.len() as u64 }).collect())
+            let stored = state.store.evidence_list(epoch, provider).await?;
+            (me, stored.into_iter().map(|(digest, bytes)| BundleRef { digest, bytes }).collect())
         }
     };
     Ok(Json(EvidenceList { epoch, provider, oracle, bundles }))

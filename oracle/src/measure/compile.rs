@@ -1,15 +1,13 @@
 //! From stored evidence to what is committed to.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use assay_challenger::convert::decode_bundle;
 use assay_core::bls::Signature;
 use assay_core::challenge::Challenge;
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::observation::{Commit, Fact, Reveal, SaltedObservation, Seeds, VerifiedReveal};
-use assay_core::transcript::{Outcome, PairSchedule, Transcript, facts_of, summarise};
+use assay_core::transcript::{PairSchedule, Transcript, facts_of, one_of_each_ask, summarise};
+use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, encoded_fact_bytes};
 use tracing::info;
 
 use super::subject::Subject;
@@ -23,13 +21,14 @@ impl Measurer {
         frame: &Frame,
         seeds: Seeds,
         vrfs: Vec<Signature>,
-        subjects: impl Iterator<Item = &Subject>,
+        subjects: impl ExactSizeIterator<Item = &Subject>,
     ) -> Result<(VerifiedReveal, Commit), MeasureError> {
         let setting = &frame.setting;
         let (epoch, me) = (setting.epoch, self.signer.oracle());
         let panels = setting.panels(&seeds.epoch);
         let mut observations = Vec::new();
         let (mut facts, mut struck) = (Vec::new(), Vec::new());
+        let mut budget = Budget::new(FACTS_BYTES, subjects.len());
         for subject in subjects {
             let terms = &subject.terms;
             let panel = panels.of(terms.provider);
@@ -37,7 +36,9 @@ impl Measurer {
             let watched = subject.watched();
             let transcripts = self.transcripts(epoch, terms.provider, &schedule, watched).await?;
             let rebuttal = self.rebuttal(subject, setting.kinds, setting.ref_block).await?;
+            budget.open();
             let mut own_facts = proven(subject, epoch, rebuttal.as_slice(), &transcripts, setting.params.facts_per_provider);
+            own_facts.retain(|fact| budget.takes(encoded_fact_bytes(fact)));
             let mut observation = summarise(setting, terms, me, &schedule, &transcripts, watched, &own_facts);
             if let Some(bend) = &self.bend {
                 bend(&mut observation, &mut own_facts);
@@ -77,7 +78,35 @@ impl Measurer {
             transcripts.extend(decode_bundle(&bundle.bundle).map_err(|_| MeasureError::Evidence { epoch })?.transcripts);
         }
         transcripts.retain(|transcript| schedule.has(&transcript.challenge) || watched == Some(&transcript.challenge));
-        Ok(merge(transcripts))
+        Ok(one_of_each_ask(transcripts))
+    }
+}
+
+/// Bytes of all facts of a reveal: what is left of the largest message is for 4,096 observations and as many struck challenges.
+const FACTS_BYTES: usize = MAX_MESSAGE_BYTES / 4 * 3;
+
+/// Room for facts, shared out: every provider adds an equal part, and what it leaves goes to those after it. A reveal that is too large is
+/// read by nobody, and one fact is enough to slash: better to let some go than to lose the epoch.
+struct Budget {
+    part: usize,
+    left: usize,
+}
+
+impl Budget {
+    fn new(bytes: usize, providers: usize) -> Self {
+        Self { part: bytes / providers.max(1), left: 0 }
+    }
+
+    /// The next provider's part is added.
+    fn open(&mut self) {
+        self.left += self.part;
+    }
+
+    /// Whether there is room; if so it is taken.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 }
 
@@ -95,29 +124,6 @@ fn proven(subject: &Subject, epoch: u64, rebuttal: &[Transcript], transcripts: &
     facts
 }
 
-/// One transcript of each ask, in order. After a restart in the middle of a slot the probes before it are stored a second time, as lost:
-/// what was measured stays.
-fn merge(transcripts: Vec<Transcript>) -> Vec<Transcript> {
-    let mut by_ask = BTreeMap::new();
-    for transcript in transcripts {
-        let challenge = &transcript.challenge;
-        match by_ask.entry((challenge.epoch, challenge.slot, challenge.oracle, challenge.index, transcript.strike)) {
-            Entry::Vacant(free) => {
-                free.insert(transcript);
-            }
-            Entry::Occupied(mut kept) if is_lost(kept.get()) => {
-                kept.insert(transcript);
-            }
-            Entry::Occupied(_) => {}
-        }
-    }
-    by_ask.into_values().collect()
-}
-
-fn is_lost(transcript: &Transcript) -> bool {
-    matches!(transcript.outcome, Outcome::OracleError(_))
-}
-
 fn random_salt() -> Result<Hash32, MeasureError> {
     let mut salt = [0; 32];
     getrandom::fill(&mut salt).map_err(MeasureError::Randomness)?;
@@ -126,9 +132,9 @@ fn random_salt() -> Result<Hash32, MeasureError> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use assay_core::challenge::{Checked, Kind};
+    use assay_core::challenge::Kind;
     use assay_core::ids::{Address, Instance, OracleId};
-    use assay_core::transcript::OracleFault;
+    use assay_core::transcript::Outcome;
 
     use super::*;
 
@@ -161,17 +167,26 @@ pub(super) mod tests {
         }
     }
 
-    // Defence: the guard in `merge`; when the first that is read stays, whatever it is, a restart strikes out what was measured before.
+    // Defence: `Budget`. Without it some hundred cheap providers that sign wrong answers make every honest reveal too large to be sent, and
+    // nobody is judged or slashed.
     #[test]
-    fn a_probe_that_a_restart_lost_does_not_strike_out_what_was_measured() {
-        let lost = transcript(1, Outcome::OracleError(OracleFault::SendSlip));
-        let silent = transcript(1, Outcome::Silent);
-        let checked = transcript(1, Outcome::Checked(Checked { valid: 1, invalid: vec![], missing: vec![] }));
-        assert_eq!(merge(vec![lost.clone(), silent.clone()]), std::slice::from_ref(&silent));
-        assert_eq!(merge(vec![silent.clone(), lost.clone()]), std::slice::from_ref(&silent));
-        assert_eq!(merge(vec![silent.clone(), checked]), std::slice::from_ref(&silent), "of two measurements the first");
-        assert_eq!(merge(vec![transcript(2, Outcome::Silent), lost.clone()]), [lost, transcript(2, Outcome::Silent)]);
-        let again = Transcript { strike: 1, ..silent.clone() };
-        assert_eq!(merge(vec![again.clone(), silent.clone()]), [silent, again], "each ask is one of its own");
+    fn facts_of_any_number_of_providers_fit_a_reveal_and_few_are_all_kept() {
+        let fact = 5_000;
+        for providers in [1, 6, 600, 4_096] {
+            let mut budget = Budget::new(FACTS_BYTES, providers);
+            let kept: Vec<usize> = (0..providers)
+                .map(|_| {
+                    budget.open();
+                    (0..4).filter(|_| budget.takes(fact)).count()
+                })
+                .collect();
+            let all: usize = kept.iter().sum();
+            assert!(all * fact <= FACTS_BYTES, "{providers}");
+            assert!(providers > 600 || all == providers * 4, "{providers}: {all}");
+            assert!(kept.iter().filter(|facts| **facts > 0).count() * 2 > providers, "{providers}: most are proven");
+        }
+        let mut after_honest_ones = Budget::new(FACTS_BYTES, 4_096);
+        (0..2).for_each(|_| after_honest_ones.open());
+        assert!(after_honest_ones.takes(fact), "what others leave is there");
     }
 }

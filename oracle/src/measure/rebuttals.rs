@@ -49,17 +49,23 @@ impl Rebuttals {
     /// Reads the blocks from `from_block` to `to_block` that were not read before.
     async fn read(&self, from_block: u64, to_block: u64) -> Result<(), ChainError> {
         let Some(client) = &self.client else { return Ok(()) };
-        let mut read = self.read.lock().await;
-        read.next_block = read.next_block.max(from_block);
-        while read.next_block <= to_block {
-            let page = client.rebuttals(read.next_block, to_block).await?;
-            read.next_block = page.next_block;
-            read.found.extend(page.found);
+        loop {
+            // Not held while the chain is asked: an epoch that closes in the meantime must not wait for a slow node.
+            let next_block = self.read.lock().await.next_block.max(from_block);
+            if next_block > to_block {
+                return Ok(());
+            }
+            let page = client.rebuttals(next_block, to_block).await?;
+            let mut read = self.read.lock().await;
+            // Somebody else may have read the same blocks.
+            if read.next_block <= next_block {
+                read.next_block = page.next_block;
+                read.found.extend(page.found);
+            }
             while read.found.len() > REMEMBERED {
                 read.found.pop_front();
             }
         }
-        Ok(())
     }
 
     /// The answer to a challenge in a block up to `to_block`.

@@ -143,6 +143,8 @@ pub trait Store: Send + Sync {
     async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError>;
     /// The claim set with this root, if it is kept.
     async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError>;
+    /// Digest and length of all bundles of an epoch about one provider, in the same order, without their bytes.
+    async fn evidence_list(&self, epoch: u64, provider: ProviderId) -> Result<Vec<(Hash32, u64)>, StoreError>;
     /// Keeps a report that is about to be signed; keeping it twice changes nothing.
     async fn put_candidate(&self, outcome: &Outcome) -> Result<(), StoreError>;
     /// A report that was signed here or certified, by the digest that the contract keeps.

@@ -169,6 +169,16 @@ impl Store for SqliteStore {
         rows.iter().map(|row| self.bundle(row)).collect()
     }
 
+    async fn evidence_list(&self, epoch: u64, provider: ProviderId) -> Result<Vec<(Hash32, u64)>, StoreError> {
+        let rows = query("SELECT digest, length(bundle) FROM evidence WHERE epoch = ? AND provider = ? ORDER BY slot, rowid")
+            .bind(signed(epoch))
+            .bind(signed(provider.0))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        rows.iter().map(|row| Ok((self.hash(row.get(0))?, unsigned(row.get(1))))).collect()
+    }
+
     async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError> {
         let failed = |error| self.failed(error);
         let root = claims.root();

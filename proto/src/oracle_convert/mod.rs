@@ -22,6 +22,8 @@ use prost::Message as _;
 use crate::convert::{ConvertError, absent, malformed};
 use crate::oracle::v1 as wire;
 
+pub use reveal::encoded_fact_bytes;
+
 /// The largest envelope, reveal or outcome that is sent or read.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// The most members of a committee: the signer bitmap's bits.

@@ -6,6 +6,7 @@ use assay_core::ids::OracleId;
 use assay_core::observation::{Fact, Reveal};
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
+use prost::Message as _;
 
 use super::fields::{all, bls, concatenated, hash_bytes, hashes};
 use super::{MAX_FACTS, MAX_OBSERVATIONS, MAX_SLOTS, MAX_STRUCK};
@@ -58,6 +59,12 @@ impl From<&Fact> for wire::Fact {
             signature: wire_bytes(&fact.signature.0),
         }
     }
+}
+
+/// How many bytes a fact adds to an encoded reveal, its key and length included.
+pub fn encoded_fact_bytes(fact: &Fact) -> usize {
+    let bytes = wire::Fact::from(fact).encoded_len();
+    1 + prost::length_delimiter_len(bytes) + bytes
 }
 
 impl TryFrom<wire::Reveal> for Reveal {
