@@ -4,7 +4,7 @@ use alloy_provider::Provider;
 use alloy_rpc_types_eth::{Filter, Log};
 use alloy_sol_types::SolEvent;
 use assay_contracts_bindings::SlaSettlement;
-use assay_core::challenge::STORAGE_SAMPLES;
+use assay_core::challenge::{MAX_EXTRA, STORAGE_SAMPLES};
 use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
 use assay_core::secp::Signature65;
@@ -105,10 +105,11 @@ fn parse(log: &Log) -> Result<Rebuttal, String> {
         return Err("it is in no block".to_owned());
     };
     let event = SlaSettlement::SlashRebutted::decode_log(&log.inner).map_err(|error| error.to_string())?.data;
-    if event.siblings.len() as u64 != u64::from(STORAGE_SAMPLES) {
-        return Err(format!("{} samples", event.siblings.len()));
+    let samples = event.siblings.len() as u64;
+    if !(u64::from(STORAGE_SAMPLES)..=u64::from(STORAGE_SAMPLES) + MAX_EXTRA as u64).contains(&samples) {
+        return Err(format!("{samples} samples"));
     }
-    if event.chunks.len() as u64 != u64::from(STORAGE_SAMPLES) * CHUNK_BYTES {
+    if event.chunks.len() as u64 != samples * CHUNK_BYTES {
         return Err(format!("chunks of {} bytes", event.chunks.len()));
     }
     if let Some(path) = event.siblings.iter().find(|path| path.len() > MAX_SIBLINGS_BYTES || path.len() % 32 != 0) {

@@ -1,13 +1,15 @@
 //! One provider's connection: bounded in bytes and time, reconnecting by itself.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS};
-use assay_proto::convert::ConvertError;
+use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS, MAX_TAG_KEYS};
+use assay_proto::convert::{self, ConvertError};
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_client::ProviderClient;
+use bytes::Bytes;
 use futures::Stream;
 use serde::Deserialize;
 use tonic::transport::{Channel, Endpoint};
@@ -16,7 +18,8 @@ use crate::endpoint::{EndpointError, ProviderEndpoint};
 
 /// Exchanges before anything is timed: connection setup, caches and code paths are warm after them.
 pub const WARM_UP_EXCHANGES: usize = 5;
-/// The largest reply that is read. A storage answer for an exabyte has 30 · (1,024 + 50 · 32) bytes.
+/// The largest reply that is read. A storage answer for an exabyte has 40 · (1,024 + 50 · 32) bytes, a page of claims 1,000 · 300 and as
+/// many tag keys of 192.
 pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
 /// The largest reply of a bandwidth stream that is read: a group and its siblings have at most 18,112 bytes.
 const MAX_BULK_REPLY_BYTES: usize = 64 * 1024;
@@ -134,30 +137,28 @@ impl Link {
     }
 
     /// The claim set number `sequence`, which the chain registers with this root and count. Every claim is consistent, and
-    /// together they lead to the root.
+    /// together they lead to the root, and every tag key that they name is there.
     pub async fn claims(&self, sequence: u64, root: ClaimRoot, count: u64) -> Result<ClaimSet, LinkError> {
         let possible = count <= MAX_CLAIMS as u64 && count <= root.blocks;
         let total = usize::try_from(count).ok().filter(|_| possible).ok_or(LinkError::Count { count, blocks: root.blocks })?;
-        let mut claims = Vec::new();
+        let (mut claims, mut keys) = (Vec::new(), BTreeSet::new());
         while claims.len() < total {
-            let page = self.claims_page(sequence, claims.len() as u64).await?;
-            if page.is_empty() || page.len() > (total - claims.len()).min(PAGE as usize) {
+            let mut client = self.client.clone();
+            let request = wire::ClaimsRequest { sequence, offset: claims.len() as u64, limit: PAGE };
+            let page = self.bounded(client.claims(request)).await?;
+            if page.claims.is_empty() || page.claims.len() > (total - claims.len()).min(PAGE as usize) {
                 return Err(LinkError::Page);
             }
-            claims.extend(page);
+            keys.extend(page.tag_keys);
+            if keys.len() > MAX_TAG_KEYS {
+                return Err(ClaimError::TooManyTagKeys { found: keys.len() }.into());
+            }
+            for claim in page.claims {
+                claims.push(claim.parse()?.0);
+            }
         }
         // A million claims take seconds to hash: not on a thread that probes.
-        let set = tokio::task::spawn_blocking(move || ClaimSet::new(claims)).await.map_err(|_| LinkError::WrongRoot)??;
-        match set.root() == root {
-            true => Ok(set),
-            false => Err(LinkError::WrongRoot),
-        }
-    }
-
-    async fn claims_page(&self, sequence: u64, offset: u64) -> Result<Vec<Claim>, LinkError> {
-        let mut client = self.client.clone();
-        let reply = self.bounded(client.claims(wire::ClaimsRequest { sequence, offset, limit: PAGE })).await?;
-        reply.claims.into_iter().map(|claim| Ok(claim.parse()?.0)).collect()
+        tokio::task::spawn_blocking(move || registered(claims, &keys, root)).await.map_err(|_| LinkError::WrongRoot)?
     }
 
     /// One challenge. The caller bounds the time.
@@ -191,6 +192,16 @@ impl Link {
         // The message is the provider's text: only the code goes on.
         reply.map(tonic::Response::into_inner).map_err(|status| LinkError::Call(status.code()))
     }
+}
+
+/// The set of these claims, when it is the registered one.
+fn registered(claims: Vec<Claim>, keys: &BTreeSet<Bytes>, root: ClaimRoot) -> Result<ClaimSet, LinkError> {
+    let set = ClaimSet::new(claims)?;
+    if set.root() != root {
+        return Err(LinkError::WrongRoot);
+    }
+    let keys: Result<Vec<_>, _> = keys.iter().map(|key| convert::tag_key(key)).collect();
+    Ok(set.with_tag_keys(keys?)?)
 }
 
 fn connection(address: SocketAddr, connect_timeout: Duration) -> Result<Endpoint, tonic::transport::Error> {

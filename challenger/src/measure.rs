@@ -68,6 +68,8 @@ pub struct Assignment {
     pub kinds: Kinds,
     /// What is asked, and when.
     pub schedule: Arc<SlotSchedule>,
+    /// Blocks that the slot's storage challenges ask for beside the drawn ones, by the number of the challenge.
+    pub extra: BTreeMap<u32, Vec<u64>>,
 }
 
 /// What a slot leaves behind besides its transcripts.
@@ -109,7 +111,8 @@ pub async fn run_slot(
         let window = async move { bandwidth::run_window(&assignment, &line, &watchdog, at_us, due, challenges).await };
         slot.start(window, sink.clone());
     }
-    for (scheduled, challenge) in probes {
+    for (scheduled, mut challenge) in probes {
+        challenge.extra = assignment.extra.get(&challenge.index).cloned().unwrap_or_default();
         let due = due(&anchor, &assignment, scheduled.at_us);
         if cancel.run_until_cancelled(sleep_until(due)).await.is_none() {
             return slot.cancelled();
@@ -229,6 +232,7 @@ impl Slot {
     }
 }
 
+#[derive(Clone)]
 struct Probe {
     assignment: Arc<Assignment>,
     line: Line,
@@ -294,7 +298,9 @@ impl Probe {
         if self.watchdog.stalled_between(from.into_std(), to.into_std()) {
             return self.lost(slip, OracleFault::Stall);
         }
-        let Judged { outcome, rtt_us, answer, signature } = self.judge(&exchange);
+        let Some(Judged { outcome, rtt_us, answer, signature }) = self.judge_apart(exchange).await else {
+            return self.lost(slip, OracleFault::Stall);
+        };
         Transcript {
             challenge: self.challenge,
             strike: self.strike,
@@ -374,6 +380,16 @@ impl Probe {
                 else => return (last.unwrap_or(Exchange { attempt: 0, ended: sent, rtt: Duration::ZERO, reply: None }), readings),
             }
         }
+    }
+
+    /// Judges on a thread of its own what takes milliseconds (compact proofs): on the threads that probe it would delay other probes.
+    /// `None` when that thread failed.
+    async fn judge_apart(&self, exchange: Exchange) -> Option<Judged> {
+        if !self.assignment.kinds.is_signed(self.challenge.kind) {
+            return Some(self.judge(&exchange));
+        }
+        let probe = self.clone();
+        tokio::task::spawn_blocking(move || probe.judge(&exchange)).await.ok()
     }
 
     fn judge(&self, exchange: &Exchange) -> Judged {

@@ -8,6 +8,7 @@ mod common;
 #[allow(dead_code)]
 mod proxy;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -86,6 +87,7 @@ impl Test {
             provider: Target { id: PROVIDER, class_id: 100, claims, receipt_key: receipt_key().address() },
             claims: self.know_claims.then(|| self.claims.clone()),
             kinds,
+            extra: BTreeMap::new(),
             schedule: Arc::new(schedule),
         }
     }

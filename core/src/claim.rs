@@ -1,9 +1,12 @@
 //! Claims: which replicas a provider says it stores. `docs/protocol.md`, "Replica and claim".
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::abi::Words;
+use crate::compact::TagKey;
 use crate::hash::Hash32;
 use crate::ids::{Address, ProviderId};
 use crate::replica::{blocks_for, replica_bytes};
@@ -11,6 +14,8 @@ use crate::secp::{self, SecpError, SecretKey, Signature65};
 
 /// The most claims of one provider.
 pub const MAX_CLAIMS: usize = 1_000_000;
+/// The most tag keys that the claims of one provider may name: whoever reads a set checks each of them.
+pub const MAX_TAG_KEYS: usize = 1_024;
 /// The depth of a tree of that many claims.
 pub const MAX_DEPTH: usize = 20;
 
@@ -64,6 +69,18 @@ pub enum ClaimError {
     Twice {
         /// The replica's root.
         root: Hash32,
+    },
+    /// A claim names a tag key that was not given.
+    #[error("tag key {id} is named by a claim and was not given")]
+    TagKey {
+        /// Its id.
+        id: Hash32,
+    },
+    /// More than [`MAX_TAG_KEYS`].
+    #[error("{found} tag keys are more than {MAX_TAG_KEYS}")]
+    TooManyTagKeys {
+        /// Tag keys named.
+        found: usize,
     },
     /// The sum of all blocks does not fit.
     #[error("the claims have more blocks than a 64-bit count")]
@@ -129,6 +146,7 @@ impl ClaimRoot {
 pub struct ClaimSet {
     claims: Vec<Entry>,
     root: ClaimRoot,
+    tag_keys: BTreeMap<Hash32, TagKey>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -157,9 +175,32 @@ impl ClaimSet {
             end = end.checked_add(entry.claim.blocks).ok_or(ClaimError::TooManyBlocks)?;
             entry.end = end;
         }
-        let mut set = Self { claims: entries, root: ClaimRoot::default() };
+        let mut set = Self { claims: entries, root: ClaimRoot::default(), tag_keys: BTreeMap::new() };
         set.root = set.levels()?.last().and_then(|level| level.first()).copied().unwrap_or_default();
         Ok(set)
+    }
+
+    /// Adds the tag keys that the claims name; each binds itself by its id. Others are passed over.
+    pub fn with_tag_keys(mut self, keys: impl IntoIterator<Item = TagKey>) -> Result<Self, ClaimError> {
+        let named: BTreeSet<_> = self.claims().map(|claim| claim.tag_key_id).filter(|id| !id.is_zero()).collect();
+        if named.len() > MAX_TAG_KEYS {
+            return Err(ClaimError::TooManyTagKeys { found: named.len() });
+        }
+        self.tag_keys = keys.into_iter().map(|key| (key.id(), key)).filter(|(id, _)| named.contains(id)).collect();
+        match named.iter().find(|id| !self.tag_keys.contains_key(id)) {
+            Some(id) => Err(ClaimError::TagKey { id: *id }),
+            None => Ok(self),
+        }
+    }
+
+    /// A tag key by its id.
+    pub fn tag_key(&self, id: &Hash32) -> Option<&TagKey> {
+        self.tag_keys.get(id)
+    }
+
+    /// All tag keys that the claims name, ascending by id, when they were given.
+    pub fn tag_keys(&self) -> impl Iterator<Item = &TagKey> {
+        self.tag_keys.values()
     }
 
     /// The root that is registered on chain.
@@ -192,6 +233,11 @@ impl ClaimSet {
     /// The place in the set of the claim that holds a global block; `len()` behind the last.
     pub fn index_of_block(&self, global_block: u64) -> usize {
         self.claims.partition_point(|entry| entry.end <= global_block)
+    }
+
+    /// The place in the set of a claim by its hash.
+    pub fn index_of(&self, claim_hash: &Hash32) -> Option<usize> {
+        self.claims.binary_search_by_key(claim_hash, |entry| entry.hash).ok()
     }
 
     /// The proof that claim number `index` belongs to [`ClaimSet::root`]; `None` behind the last. Costs one pass over the tree.
@@ -324,6 +370,11 @@ impl ClaimDomain {
     /// What the builder's key signs under one claim (`assay.claim.v1`).
     pub fn claim_digest(&self, claim_hash: &Hash32) -> Hash32 {
         self.words("assay.claim.v1").with(claim_hash).keccak()
+    }
+
+    /// What the owner's key signs to give a claim up (`assay.release.v1`).
+    pub fn release_digest(&self, claim_hash: &Hash32) -> Hash32 {
+        self.words("assay.release.v1").with(claim_hash).keccak()
     }
 
     fn words(&self, tag: &str) -> Words {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::abi::Words;
 use crate::bls::{BlsError, Domain, PublicKey, Signature};
+use crate::challenge::compact::{CompactAnswer, ProofGroup};
 use crate::challenge::kinds::storage::Storage;
 use crate::challenge::schedule::vrf_message;
 use crate::challenge::{Challenge, ChallengeKind, Kind, Kinds, STORAGE_SAMPLES, Sample};
 use crate::claim::{Claim, ClaimProof, ClaimRoot};
+use crate::compact::{self, Name, Proof, TagKey};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
@@ -193,21 +195,50 @@ impl Fault {
     }
 }
 
+/// A claim and its place in the provider's claim set.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlacedClaim {
+    /// The claim.
+    pub claim: Claim,
+    /// Its path to the set's root.
+    pub proof: ClaimProof,
+}
+
+/// What a fact shows beside the signed answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// Nothing: the provider signed that the sample is missing.
+    Missing,
+    /// A chunk that does not lead to its replica's root.
+    Slice {
+        /// The chunk and its path, as signed.
+        slice: Slice,
+        /// The claim that the sample falls into.
+        place: PlacedClaim,
+    },
+    /// A compact proof, in the payload, that does not hold.
+    Compact {
+        /// The tag key of the proof.
+        key: TagKey,
+        /// Every claim that the proof's samples fall into, ascending by place.
+        places: Vec<PlacedClaim>,
+    },
+}
+
 /// A provider-signed storage answer with one sample that proves a fault. Nothing in it is believed before [`Fact::verify`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fact {
     /// The challenge.
     pub challenge: Challenge,
-    /// Which of its samples is at fault.
+    /// Which of its samples is at fault; of a compact proof the first that it covers.
     pub position: u32,
-    /// The words of all samples, as signed.
+    /// The answer's payload, as signed.
+    pub payload: Vec<u8>,
+    /// The words of the answer's slices, as signed.
     pub words: Vec<Hash32>,
-    /// The failing chunk and path; `None` for a missing one.
-    pub slice: Option<Slice>,
-    /// The claim the sample falls into.
-    pub claim: Claim,
-    /// Its place in the claim set.
-    pub proof: ClaimProof,
+    /// What proves the fault.
+    pub evidence: Evidence,
     /// The provider's signature over the answer.
     pub signature: Signature65,
 }
@@ -244,15 +275,15 @@ pub enum FactError {
     /// The signed sample verifies: there is no fault.
     #[error("the sample verifies: there is no fault")]
     NoFault,
-    /// The slice is not the one that was signed.
-    #[error("the slice is not the one that the provider signed")]
+    /// The evidence is not of what was signed.
+    #[error("the evidence is not of what the provider signed")]
     Slice,
 }
 
 impl Fact {
     /// Identity of the fact within its epoch.
     pub fn digest(&self) -> Hash32 {
-        let answer = crate::challenge::digest_of_words(&[], &self.words);
+        let answer = crate::challenge::digest_of_words(&self.payload, &self.words);
         Words::tagged("assay.fact.v1").with(&self.challenge.digest()).with(&answer).with(&self.position).keccak()
     }
 
@@ -265,37 +296,94 @@ impl Fact {
         if challenge.instance != setting.instance || challenge.kind != Kind::STORAGE || challenge.chunks != STORAGE_SAMPLES {
             return Err(FactError::Context);
         }
+        if !challenge.has_possible_extra() {
+            return Err(FactError::Context);
+        }
         if challenge.epoch > setting.epoch || (challenge.epoch == setting.epoch && !schedule.has(challenge)) {
             return Err(FactError::NotScheduled);
         }
-        let samples = challenge.samples();
-        let position = usize::try_from(self.position).map_err(|_| FactError::Position)?;
-        let (sample, word) = match (samples.get(position), self.words.get(position)) {
-            (Some(sample), Some(word)) if self.words.len() == samples.len() => (sample, word),
-            _ => return Err(FactError::Position),
-        };
-        let answer = crate::challenge::digest_of_words(&[], &self.words);
+        let answer = crate::challenge::digest_of_words(&self.payload, &self.words);
         let signed = crate::challenge::answer_signing_digest(challenge, &answer);
         if secp::recover(&signed, &self.signature) != Ok(provider.receipt_key) {
             return Err(FactError::Signature);
         }
+        let statement = Statement::read(self)?;
         let claims = ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks };
-        self.fault_of(sample, word, &claims)
+        match (&self.evidence, statement) {
+            (Evidence::Missing, Statement::Missing) => Ok(Fault::StorageMissing),
+            (Evidence::Slice { slice, place }, Statement::Slice(word, sample)) => wrong_slice(&claims, &sample, &word, slice, place),
+            (Evidence::Compact { key, places }, Statement::Proof(group)) => self.wrong_proof(&claims, &group, key, places),
+            _ => Err(FactError::Slice),
+        }
     }
 
-    fn fault_of(&self, sample: &Sample, word: &Hash32, claims: &ClaimRoot) -> Result<Fault, FactError> {
-        let Some(slice) = &self.slice else {
-            return if word.is_zero() { Ok(Fault::StorageMissing) } else { Err(FactError::Slice) };
+    fn wrong_proof(&self, claims: &ClaimRoot, group: &ProofGroup, key: &TagKey, places: &[PlacedClaim]) -> Result<Fault, FactError> {
+        if key.id() != group.key {
+            return Err(FactError::Claim);
+        }
+        let mut placed = Vec::with_capacity(places.len());
+        for PlacedClaim { claim, proof } in places {
+            let first = proof.verify(claims, claim).map_err(|_| FactError::Claim)?;
+            placed.push((first, claim));
+        }
+        let named = |sample: &Sample| {
+            let within = |(first, claim): &(u64, &Claim)| sample.block.checked_sub(*first).filter(|block| *block < claim.blocks);
+            let (at, block) = placed.iter().find_map(|at| Some((at, within(at)?)))?;
+            (at.1.tag_key_id == group.key).then(|| (Name::of(at.1, self.challenge.provider), block))
         };
-        if !slice.fits() || slice.digest() != *word {
-            return Err(FactError::Slice);
+        let terms = self.challenge.compact_terms(&group.key, group.positions, named).ok_or(FactError::Claim)?;
+        match Proof::from_bytes(&group.proof).is_ok_and(|proof| compact::verify(key, &terms, &proof).is_ok()) {
+            true => Err(FactError::NoFault),
+            false => Ok(Fault::StorageInvalid),
         }
-        let first_block = self.proof.verify(claims, &self.claim).map_err(|_| FactError::Claim)?;
-        let block = sample.block.checked_sub(first_block).filter(|block| *block < self.claim.blocks).ok_or(FactError::Claim)?;
-        if crate::challenge::holds_in_replica(&self.claim.root, self.claim.blocks, block, sample.chunk, slice) {
-            return Err(FactError::NoFault);
+    }
+}
+
+/// What a provider signed about one sample.
+enum Statement {
+    /// It does not hold it.
+    Missing,
+    /// The word of its slice.
+    Slice(Hash32, Sample),
+    /// It is the first of those that this proof covers.
+    Proof(ProofGroup),
+}
+
+impl Statement {
+    fn read(fact: &Fact) -> Result<Self, FactError> {
+        let samples = fact.challenge.samples();
+        let position = usize::try_from(fact.position).map_err(|_| FactError::Position)?;
+        let sample = *samples.get(position).ok_or(FactError::Position)?;
+        let compact = match fact.payload.is_empty() {
+            true => CompactAnswer::default(),
+            false => CompactAnswer::parse(&fact.payload).ok_or(FactError::Position)?,
+        };
+        let by_slice: Vec<usize> = (0..samples.len()).filter(|position| !compact.covered().has(*position)).collect();
+        if fact.words.len() != by_slice.len() {
+            return Err(FactError::Position);
         }
-        Ok(Fault::StorageInvalid)
+        if compact.missing.has(position) {
+            return Ok(Self::Missing);
+        }
+        if let Some(group) = compact.group_of(position) {
+            let is_first = group.positions.iter().next() == Some(position);
+            return is_first.then(|| Self::Proof(group.clone())).ok_or(FactError::Position);
+        }
+        let word = by_slice.iter().zip(&fact.words).find(|(at, _)| **at == position).map(|(_, word)| *word).ok_or(FactError::Position)?;
+        Ok(if word.is_zero() { Self::Missing } else { Self::Slice(word, sample) })
+    }
+}
+
+fn wrong_slice(claims: &ClaimRoot, sample: &Sample, word: &Hash32, slice: &Slice, place: &PlacedClaim) -> Result<Fault, FactError> {
+    if !slice.fits() || slice.digest() != *word {
+        return Err(FactError::Slice);
+    }
+    let PlacedClaim { claim, proof } = place;
+    let first_block = proof.verify(claims, claim).map_err(|_| FactError::Claim)?;
+    let block = sample.block.checked_sub(first_block).filter(|block| *block < claim.blocks).ok_or(FactError::Claim)?;
+    match crate::challenge::holds_in_replica(&claim.root, claim.blocks, block, sample.chunk, slice) {
+        true => Err(FactError::NoFault),
+        false => Ok(Fault::StorageInvalid),
     }
 }
 

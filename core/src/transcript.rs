@@ -221,6 +221,14 @@ pub fn judge(kinds: Kinds, asked: &Asked<'_>, answer: &Answer, signature: Option
     plug.verify(asked, answer).map_or(Outcome::Silent, Outcome::Checked)
 }
 
+/// What an answer on the chain to a storage challenge is worth: by slices, whatever the challenge would have wanted off the chain.
+pub fn judge_late(asked: &Asked<'_>, answer: &Answer, signature: &Signature65, receipt_key: &Address) -> Outcome {
+    if !is_signed(asked.challenge, answer, Some(signature), receipt_key) {
+        return Outcome::Silent;
+    }
+    challenge::check_samples(asked, &answer.samples).map_or(Outcome::Silent, Outcome::Checked)
+}
+
 fn is_signed(challenge: &Challenge, answer: &Answer, signature: Option<&Signature65>, receipt_key: &Address) -> bool {
     let signed = challenge::answer_signing_digest(challenge, &answer.digest());
     signature.is_some_and(|signature| secp::recover(&signed, signature) == Ok(*receipt_key))

@@ -115,6 +115,7 @@ fn challenge(kind: Kind) -> Challenge {
         claim_root: word("claims"),
         claim_blocks: 8_457,
         chunks: Kinds::standard().get(kind).unwrap().chunks(),
+        extra: vec![],
         child: pair().child(index),
     }
 }

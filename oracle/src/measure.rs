@@ -5,6 +5,7 @@ mod open;
 mod rebuttals;
 mod subject;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,6 +212,7 @@ impl Measurer {
             },
             claims: subject.claims.get().cloned(),
             kinds: setting.kinds,
+            extra: BTreeMap::new(),
             schedule: place.schedule.clone(),
         };
         let (sink, source) = mpsc::channel(ARRIVALS);

@@ -1,7 +1,8 @@
 //! Wire types to core types and back. Every wire message is hostile until it came through here.
 
-use assay_core::challenge::{Answer, Challenge, Kind, MAX_CHUNKS};
+use assay_core::challenge::{Answer, Challenge, Kind, MAX_CHUNKS, MAX_EXTRA};
 use assay_core::claim::{Claim, ClaimRoot, SignedClaimSet};
+use assay_core::compact::TagKey;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::secp::Signature65;
@@ -45,6 +46,11 @@ pub fn address(bytes: &[u8], field: &'static str) -> Result<Address, ConvertErro
 /// Exactly 65 bytes.
 pub fn signature(bytes: &[u8]) -> Result<Signature65, ConvertError> {
     Signature65::from_slice(bytes).map_err(|_| malformed("signature"))
+}
+
+/// Exactly 192 bytes: v and w in the subgroup, neither of them infinity.
+pub fn tag_key(bytes: &[u8]) -> Result<TagKey, ConvertError> {
+    TagKey::from_bytes(bytes).map_err(|_| malformed("tag_key"))
 }
 
 /// The bytes of a hash, an address, a signature.
@@ -144,6 +150,7 @@ impl TryFrom<wire::ChallengeRequest> for Challenge {
             claim_root: hash(&request.claim_root, "claim_root")?,
             claim_blocks: request.claim_blocks,
             chunks: Some(request.chunks).filter(|chunks| *chunks <= MAX_CHUNKS).ok_or(malformed("chunks"))?,
+            extra: Some(request.extra).filter(|extra| extra.len() <= MAX_EXTRA).ok_or(malformed("extra"))?,
             child: hash(&request.child, "child")?.0,
         })
     }
@@ -165,6 +172,7 @@ impl From<&Challenge> for wire::ChallengeRequest {
             claim_blocks: challenge.claim_blocks,
             child: wire_bytes(&challenge.child),
             chunks: challenge.chunks,
+            extra: challenge.extra.clone(),
         }
     }
 }

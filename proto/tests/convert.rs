@@ -44,6 +44,7 @@ fn messages_survive_the_wire() {
             claim_root: Hash32([9; 32]),
             claim_blocks: 10,
             chunks,
+            extra: vec![],
             child: [11; 32],
         };
         assert_eq!(Challenge::try_from(wire::ChallengeRequest::from(&challenge)), Ok(challenge));

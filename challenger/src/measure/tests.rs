@@ -1,5 +1,6 @@
 use assay_core::bls::{Domain, SecretKey};
 use assay_core::transcript::Pair;
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::link::{Link, LinkConfig};
@@ -30,6 +31,7 @@ async fn silent_probe(kind: Kind, timeout_ms: u64, watchdog: &Watchdog) -> (toki
         provider: Target { id: ProviderId(1), class_id: 100, claims, receipt_key: Address([3; 20]) },
         claims: None,
         kinds,
+        extra: BTreeMap::new(),
         schedule,
     };
     let due = Instant::now();

@@ -1,5 +1,6 @@
 //! A real provider server on loopback that follows a script.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -318,6 +319,7 @@ impl Stage {
             provider: Target { id: provider, class_id: 100, claims, receipt_key: self.provider.key.address() },
             claims: self.know_claims.then(|| Arc::new(self.provider.claims.clone())),
             kinds,
+            extra: BTreeMap::new(),
             schedule: Arc::new(schedule),
         }
     }

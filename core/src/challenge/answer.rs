@@ -1,8 +1,10 @@
 //! What comes back, how it is signed, and how it is checked.
 
+use super::compact::{self, CompactAnswer, Positions, ProofGroup};
 use super::{Asked, Challenge, Sample};
 use crate::abi::Words;
 use crate::claim::ClaimSet;
+use crate::compact::{Proof, verify};
 use crate::hash::{Hash32, keccak};
 use crate::ids::{Instance, OracleId, ProviderId};
 use crate::merkle;
@@ -91,30 +93,78 @@ impl Answer {
     }
 }
 
-/// Checks the samples of an answer, each against its replica's root in the frozen claim set.
+/// Checks the samples of an answer by slices, each against its replica's root in the frozen claim set.
 pub fn check_samples(asked: &Asked<'_>, samples: &[Option<Slice>]) -> Result<Checked, AnswerError> {
-    let challenge = asked.challenge;
+    let claims = claims_of(asked)?;
+    let drawn: Vec<_> = (0u32..).zip(asked.challenge.samples()).collect();
+    let mut checked = Checked { valid: 0, invalid: vec![], missing: vec![] };
+    check_slices(&mut checked, claims, &drawn, samples)?;
+    Ok(checked)
+}
+
+/// Checks a storage answer: slices, or compact proofs where the challenge wants them.
+pub fn check_storage(asked: &Asked<'_>, answer: &Answer) -> Result<Checked, AnswerError> {
+    let claims = claims_of(asked)?;
+    let plan = asked.challenge.compact_plan(claims);
+    if plan.is_empty() {
+        return match answer.payload.is_empty() {
+            true => check_samples(asked, &answer.samples),
+            false => Err(AnswerError::Payload),
+        };
+    }
+    let compact = CompactAnswer::parse(&answer.payload).filter(|compact| compact.follows(&plan)).ok_or(AnswerError::Payload)?;
+    let mut checked = Checked { valid: 0, invalid: vec![], missing: numbers(compact.missing) };
+    for group in &compact.groups {
+        let positions = numbers(group.positions);
+        match proof_holds(asked.challenge, claims, group)? {
+            true => checked.valid = checked.valid.saturating_add(u32::try_from(positions.len()).unwrap_or(u32::MAX)),
+            false => checked.invalid.extend(positions),
+        }
+    }
+    let covered = compact.covered();
+    let drawn: Vec<_> = asked.challenge.samples().into_iter().enumerate().filter(|(position, _)| !covered.has(*position)).collect();
+    let drawn: Vec<_> = drawn.into_iter().filter_map(|(position, sample)| Some((u32::try_from(position).ok()?, sample))).collect();
+    check_slices(&mut checked, claims, &drawn, &answer.samples)?;
+    checked.invalid.sort_unstable();
+    checked.missing.sort_unstable();
+    Ok(checked)
+}
+
+fn claims_of<'a>(asked: &Asked<'a>) -> Result<&'a ClaimSet, AnswerError> {
     let claims = asked.claims.ok_or(AnswerError::Claims)?;
     let root = claims.root();
-    if root.hash != challenge.claim_root || root.blocks != challenge.claim_blocks {
-        return Err(AnswerError::Claims);
+    match root.hash == asked.challenge.claim_root && root.blocks == asked.challenge.claim_blocks {
+        true => Ok(claims),
+        false => Err(AnswerError::Claims),
     }
-    let drawn = challenge.samples();
+}
+
+fn check_slices(checked: &mut Checked, claims: &ClaimSet, drawn: &[(u32, Sample)], samples: &[Option<Slice>]) -> Result<(), AnswerError> {
     if samples.len() != drawn.len() {
         return Err(AnswerError::Count { got: samples.len(), asked: drawn.len() });
     }
     if samples.iter().flatten().any(|slice| !slice.fits()) {
         return Err(AnswerError::Payload);
     }
-    let mut checked = Checked { valid: 0, invalid: vec![], missing: vec![] };
-    for ((position, sample), slice) in (0u32..).zip(&drawn).zip(samples) {
+    for ((position, sample), slice) in drawn.iter().zip(samples) {
         match slice {
-            None => checked.missing.push(position),
+            None => checked.missing.push(*position),
             Some(slice) if sample_holds(sample, slice, claims) => checked.valid = checked.valid.saturating_add(1),
-            Some(_) => checked.invalid.push(position),
+            Some(_) => checked.invalid.push(*position),
         }
     }
-    Ok(checked)
+    Ok(())
+}
+
+fn proof_holds(challenge: &Challenge, claims: &ClaimSet, group: &ProofGroup) -> Result<bool, AnswerError> {
+    let key = claims.tag_key(&group.key).ok_or(AnswerError::Claims)?;
+    let terms = challenge.compact_terms(&group.key, group.positions, |sample| compact::named(claims, challenge.provider, sample));
+    let terms = terms.ok_or(AnswerError::Claims)?;
+    Ok(Proof::from_bytes(&group.proof).is_ok_and(|proof| verify(key, &terms, &proof).is_ok()))
+}
+
+fn numbers(positions: Positions) -> Vec<u32> {
+    positions.iter().filter_map(|position| u32::try_from(position).ok()).collect()
 }
 
 fn sample_holds(sample: &Sample, slice: &Slice, claims: &ClaimSet) -> bool {

@@ -5,6 +5,7 @@
 //! accepts and counts stands behind one trait, [`ChallengeKind`]; the rest of the system knows kinds by their number alone.
 
 mod answer;
+pub mod compact;
 pub mod egress;
 pub mod kind;
 pub mod kinds;
@@ -12,7 +13,9 @@ pub mod schedule;
 mod stream;
 pub mod window;
 
-pub use answer::{Answer, AnswerError, Checked, MissingSamples, answer_signing_digest, check_samples, seal_digest, seal_leaf};
+pub use answer::{
+    Answer, AnswerError, Checked, MissingSamples, answer_signing_digest, check_samples, check_storage, seal_digest, seal_leaf,
+};
 pub(crate) use answer::{digest_of_words, holds_in_replica};
 pub use kind::{Asked, ChallengeKind, Kind, Kinds};
 pub use kinds::storage::STORAGE_SAMPLES;
@@ -28,6 +31,8 @@ use crate::replica::CHUNKS_PER_BLOCK;
 
 /// The most stored chunks that one challenge may ask for, whatever its kind.
 pub const MAX_CHUNKS: u32 = 64;
+/// The most blocks that a storage challenge may ask for beside the drawn ones.
+pub const MAX_EXTRA: usize = 10;
 
 /// One challenge, complete: whoever holds it can derive what is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,6 +59,10 @@ pub struct Challenge {
     pub claim_blocks: u64,
     /// How many stored chunks it asks for, at most [`MAX_CHUNKS`].
     pub chunks: u32,
+    /// Blocks that the oracle asks for beside the drawn ones, at most [`MAX_EXTRA`]: those whose objects were not proven for the longest
+    /// time. They are the oracle's choice, so they are outside every bound, and nothing that is drawn depends on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<u64>,
     /// The challenge's own secret, which reveals nothing of any other's.
     #[serde(with = "as_hash")]
     pub child: [u8; 32],
@@ -102,12 +111,27 @@ impl Challenge {
 
     /// The digest that answers and facts name (`assay.challenge.v1`).
     pub fn digest(&self) -> Hash32 {
+        let mut extra = Words::new();
+        self.extra.iter().for_each(|block| extra.push(block));
         let mut words = Words::tagged("assay.challenge.v1").as_bytes().to_vec();
         words.extend_from_slice(self.words().as_bytes());
+        words.extend_from_slice(extra.as_bytes());
         crate::hash::keccak([&words])
     }
 
-    /// The merlin transcript's seed, from which all that is drawn follows.
+    /// Whether the extra blocks are some that may be asked for.
+    pub fn has_possible_extra(&self) -> bool {
+        let may_have_some = self.kind == Kind::STORAGE || self.extra.is_empty();
+        may_have_some && self.extra.len() <= MAX_EXTRA && self.extra.iter().all(|block| *block < self.claim_blocks)
+    }
+
+    /// The challenge as it stands on the schedule.
+    pub fn without_extra(&self) -> Self {
+        Self { extra: Vec::new(), ..self.clone() }
+    }
+
+    /// The merlin transcript's seed, from which all that is drawn follows. The extra blocks are no part of it: else an oracle could choose
+    /// them until the draw suits it.
     pub fn seed(&self) -> Hash32 {
         let mut transcript = Transcript::new(b"assay.challenge.v1");
         transcript.append_message(b"context", self.words().as_bytes());
@@ -116,12 +140,15 @@ impl Challenge {
         Hash32(seed)
     }
 
-    /// The chunks asked for: uniform over the claim set, with replacement. None when nothing is claimed.
+    /// The chunks asked for: uniform over the claim set, with replacement, then one of each extra block. None when nothing is claimed.
     pub fn samples(&self) -> Vec<Sample> {
-        self.draws().take(usize::try_from(self.chunks.min(MAX_CHUNKS)).unwrap_or(0)).collect()
+        let mut draws = self.draws();
+        let mut samples: Vec<_> = draws.by_ref().take(usize::try_from(self.chunks.min(MAX_CHUNKS)).unwrap_or(0)).collect();
+        samples.extend(self.extra.iter().zip(draws).map(|(block, Sample { chunk, .. })| Sample { block: *block, chunk }));
+        samples
     }
 
-    /// Chunks without end, uniform over the claim set, with replacement: [`Self::samples`] are the first of them. Empty when nothing
+    /// Chunks without end, uniform over the claim set, with replacement: [`Self::samples`] begin with them. Empty when nothing
     /// is claimed.
     pub fn draws(&self) -> impl Iterator<Item = Sample> + Send + use<> {
         let mut stream = Stream::new(&[self.seed().as_bytes()]);

@@ -1,9 +1,12 @@
 //! Facts: what transcripts prove against a provider, to everybody and without trust in the oracle.
 
+use std::collections::BTreeSet;
+
 use super::{Outcome, Transcript};
-use crate::challenge::{Challenge, Kind, Sample};
+use crate::challenge::compact::CompactAnswer;
+use crate::challenge::{Answer, Challenge, Kind};
 use crate::claim::{ClaimProof, ClaimSet};
-use crate::observation::{Fact, Fault};
+use crate::observation::{Evidence, Fact, Fault, PlacedClaim};
 
 /// At most `limit` facts from signed storage answers: invalid samples before missing ones, then in ascending order of their digests.
 ///
@@ -18,7 +21,7 @@ pub fn facts_of(transcripts: &[Transcript], claims: &ClaimSet, limit: u32) -> Ve
     found.dedup_by(|(_, a), (_, b)| a == b);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     // A proof costs a pass over the whole set: only the chosen ones get theirs.
-    found.into_iter().filter_map(|(_, fact)| with_proof(fact, claims)).collect()
+    found.into_iter().filter_map(|(_, fact)| with_proofs(fact, claims)).collect()
 }
 
 fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
@@ -29,32 +32,53 @@ fn faults_in(transcript: &Transcript, claims: &ClaimSet) -> Vec<(Fault, Fact)> {
     if challenge.kind != Kind::STORAGE {
         return Vec::new();
     }
-    let samples = challenge.samples();
-    let words = answer.sample_words();
-    let invalid = checked.invalid.iter().map(|position| (Fault::StorageInvalid, *position));
-    let missing = checked.missing.iter().map(|position| (Fault::StorageMissing, *position));
-    invalid
-        .chain(missing)
-        .filter_map(|(fault, position)| {
-            let at = usize::try_from(position).ok()?;
-            let (claim, _) = claims.locate(samples.get(at)?.block)?;
-            let fact = Fact {
-                challenge: challenge.clone(),
-                position,
-                words: words.clone(),
-                slice: answer.samples.get(at)?.clone(),
-                claim: claim.clone(),
-                proof: ClaimProof::default(),
-                signature,
-            };
-            Some((fault, fact))
-        })
-        .collect()
+    let compact = CompactAnswer::parse(&answer.payload).unwrap_or_default();
+    let fact = |position: u32, evidence| Fact {
+        challenge: challenge.clone(),
+        position,
+        payload: answer.payload.clone(),
+        words: answer.sample_words(),
+        evidence,
+        signature,
+    };
+    let missing = checked.missing.iter().map(|position| (Fault::StorageMissing, fact(*position, Evidence::Missing)));
+    let invalid = checked.invalid.iter().filter_map(|position| {
+        let evidence = evidence_of(challenge, answer, &compact, usize::try_from(*position).ok()?, claims)?;
+        Some((Fault::StorageInvalid, fact(*position, evidence)))
+    });
+    invalid.chain(missing).collect()
 }
 
-fn with_proof(fact: Fact, claims: &ClaimSet) -> Option<Fact> {
-    let at = usize::try_from(fact.position).ok()?;
-    let Sample { block, .. } = *fact.challenge.samples().get(at)?;
-    let proof = claims.proof(claims.index_of_block(block))?;
-    Some(Fact { proof, ..fact })
+/// What shows that the sample at `position` is wrong, still without paths. Of the samples of one proof the first speaks for all.
+fn evidence_of(challenge: &Challenge, answer: &Answer, compact: &CompactAnswer, position: usize, claims: &ClaimSet) -> Option<Evidence> {
+    let samples = challenge.samples();
+    let Some(group) = compact.group_of(position) else {
+        let sample = samples.get(position)?;
+        let before = (0..position).filter(|before| !compact.covered().has(*before)).count();
+        let slice = answer.samples.get(before)?.clone()?;
+        return Some(Evidence::Slice { slice, place: unproven(claims, claims.index_of_block(sample.block))? });
+    };
+    if group.positions.iter().next() != Some(position) {
+        return None;
+    }
+    let indices: BTreeSet<_> =
+        group.positions.iter().filter_map(|position| Some(claims.index_of_block(samples.get(position)?.block))).collect();
+    let places: Option<Vec<_>> = indices.into_iter().map(|index| unproven(claims, index)).collect();
+    Some(Evidence::Compact { key: claims.tag_key(&group.key)?.clone(), places: places? })
+}
+
+fn unproven(claims: &ClaimSet, index: usize) -> Option<PlacedClaim> {
+    claims.claims().nth(index).map(|claim| PlacedClaim { claim: claim.clone(), proof: ClaimProof::default() })
+}
+
+fn with_proofs(mut fact: Fact, claims: &ClaimSet) -> Option<Fact> {
+    let places = match &mut fact.evidence {
+        Evidence::Missing => &mut [][..],
+        Evidence::Slice { place, .. } => std::slice::from_mut(place),
+        Evidence::Compact { places, .. } => places,
+    };
+    for place in places {
+        place.proof = claims.proof(claims.index_of(&place.claim.hash())?)?;
+    }
+    Some(fact)
 }

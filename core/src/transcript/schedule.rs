@@ -76,11 +76,12 @@ impl SlotSchedule {
         self.secret.kept(index)
     }
 
-    /// When the challenge is scheduled; `None` when the slot has no such challenge.
+    /// When the challenge is scheduled, whatever extra blocks it asks for; `None` when the slot has no such challenge.
     pub fn find(&self, challenge: &Challenge) -> Option<Scheduled> {
         let at = usize::try_from(challenge.index).ok()?;
         let scheduled = *self.scheduled.get(at)?;
-        (self.is_asked(scheduled.kind) && self.challenge(&scheduled) == *challenge).then_some(scheduled)
+        let is_this = self.challenge(&scheduled) == challenge.without_extra() && challenge.has_possible_extra();
+        (self.is_asked(scheduled.kind) && is_this).then_some(scheduled)
     }
 
     fn count(&self, kind: Kind) -> u64 {
@@ -107,6 +108,7 @@ impl SlotSchedule {
             claim_root: self.pair.claims.hash,
             claim_blocks: self.pair.claims.blocks,
             chunks: self.kinds.get(scheduled.kind).map_or(0, |plug| plug.chunks()),
+            extra: Vec::new(),
             child: self.secret.child(scheduled.index),
         }
     }
@@ -154,7 +156,7 @@ impl PairSchedule {
         &self.slots
     }
 
-    /// Whether the schedule has exactly this challenge.
+    /// Whether the schedule has exactly this challenge, but for its extra blocks.
     pub fn has(&self, challenge: &Challenge) -> bool {
         self.slot_of(challenge).is_some_and(|slot| slot.find(challenge).is_some())
     }

@@ -30,7 +30,7 @@ pub fn summarise(
     let kept: Vec<&Transcript> = transcripts
         .iter()
         .filter(|t| schedule.has(&t.challenge) || watched == Some(&t.challenge))
-        .filter(|t| seen.insert((t.challenge.digest(), t.strike)))
+        .filter(|t| seen.insert((t.challenge.epoch, t.challenge.oracle, t.challenge.slot, t.challenge.index, t.strike)))
         .collect();
     let own: Vec<&Transcript> = kept.iter().copied().filter(|t| watched != Some(&t.challenge)).collect();
     let mut observation = Observation::empty(setting.kinds, setting.epoch, terms.provider, oracle);

@@ -1,5 +1,7 @@
 //! `/v1/claims/{root}`: claim sets, by the root that the chain names.
 
+use std::collections::BTreeSet;
+
 use assay_core::claim::ClaimSet;
 use assay_proto::rest::ClaimsPage;
 use axum::Json;
@@ -25,5 +27,7 @@ pub(super) async fn claims(
     let items: Vec<_> = set.claims().skip(after).take(limit).cloned().collect();
     let end = after.saturating_add(items.len());
     let next = (end < set.len() && !items.is_empty()).then_some(end as u64);
-    Ok(Json(ClaimsPage { root: set.root(), count: set.len() as u64, items, next }))
+    let named: BTreeSet<_> = items.iter().map(|claim| claim.tag_key_id).collect();
+    let tag_keys = named.iter().filter_map(|id| set.tag_key(id)).map(|key| key.to_bytes().into()).collect();
+    Ok(Json(ClaimsPage { root: set.root(), count: set.len() as u64, items, tag_keys, next }))
 }

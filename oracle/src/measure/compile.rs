@@ -35,7 +35,7 @@ impl Measurer {
             let Some(schedule) = PairSchedule::new(setting, &panel, terms, me, &seeds, &vrfs) else { continue };
             let watched = subject.watched();
             let transcripts = self.transcripts(epoch, terms.provider, &schedule, watched).await?;
-            let rebuttal = self.rebuttal(subject, setting.kinds, setting.ref_block).await?;
+            let rebuttal = self.rebuttal(subject, setting.ref_block).await?;
             budget.open();
             let mut own_facts = proven(subject, epoch, rebuttal.as_slice(), &transcripts, setting.params.facts_per_provider);
             own_facts.retain(|fact| budget.takes(encoded_fact_bytes(fact)));
@@ -152,6 +152,7 @@ pub(super) mod tests {
             claim_root: Hash32::ZERO,
             claim_blocks: 0,
             chunks: 0,
+            extra: vec![],
             child: [7; 32],
         };
         Transcript {

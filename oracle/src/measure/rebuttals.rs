@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use assay_chain::{ChainError, Client, LateAnswer, Rebuttal};
-use assay_core::challenge::{Answer, Asked, Challenge, Kinds};
+use assay_core::challenge::{Answer, Asked, Challenge};
 use assay_core::claim::ClaimSet;
 use assay_core::ids::Address;
 use assay_core::report::Ledger;
 use assay_core::slice::{CHUNK_BYTES, Slice};
-use assay_core::transcript::{Outcome, Transcript, judge};
+use assay_core::transcript::{Outcome, Transcript, judge_late};
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -77,13 +77,13 @@ impl Rebuttals {
 }
 
 /// The answer as if it had come to an ask of ours; `None` when it is none that can be judged.
-fn transcript(answer: LateAnswer, challenge: &Challenge, claims: &ClaimSet, kinds: Kinds, receipt_key: &Address) -> Option<Transcript> {
+fn transcript(answer: LateAnswer, challenge: &Challenge, claims: &ClaimSet, receipt_key: &Address) -> Option<Transcript> {
     let chunks = answer.chunks.chunks(usize::try_from(CHUNK_BYTES).ok()?);
     let samples =
         chunks.zip(&answer.siblings).map(|(chunk, path)| Some(Slice { chunk: chunk.to_vec(), siblings: path.as_chunks().0.to_vec() }));
     let (signature, answer) = (answer.signature, Answer { payload: Vec::new(), samples: samples.collect() });
     let asked = Asked { challenge, claims: Some(claims), kept: None };
-    let outcome = judge(kinds, &asked, &answer, Some(&signature), receipt_key);
+    let outcome = judge_late(&asked, &answer, &signature, receipt_key);
     matches!(outcome, Outcome::Checked(_)).then(|| Transcript {
         challenge: challenge.clone(),
         strike: 0,
@@ -117,10 +117,10 @@ impl Measurer {
     }
 
     /// What the provider answered on the chain to the challenge whose silence is slashed. A wrong answer that was slashed takes the entry off the list.
-    pub(super) async fn rebuttal(&self, subject: &Subject, kinds: Kinds, ref_block: u64) -> Result<Option<Transcript>, MeasureError> {
+    pub(super) async fn rebuttal(&self, subject: &Subject, ref_block: u64) -> Result<Option<Transcript>, MeasureError> {
         let Some(watched) = subject.watched.as_ref().filter(|watched| watched.is_slashed()) else { return Ok(None) };
         let Some(rebuttal) = self.rebuttals.of_challenge(&watched.challenge, ref_block).await else { return Ok(None) };
         let Some(claims) = subject.claims_of(&watched.challenge) else { return Ok(None) };
-        Ok(transcript(rebuttal.answer, &watched.challenge, &claims, kinds, &subject.terms.keys.receipt_key))
+        Ok(transcript(rebuttal.answer, &watched.challenge, &claims, &subject.terms.keys.receipt_key))
     }
 }

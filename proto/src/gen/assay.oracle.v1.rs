@@ -202,17 +202,51 @@ pub struct Fact {
     /// The words of all samples, as signed, concatenated.
     #[prost(bytes = "bytes", tag = "3")]
     pub words: ::prost::bytes::Bytes,
-    /// Absent for a missing chunk.
-    #[prost(message, optional, tag = "4")]
-    pub slice: ::core::option::Option<super::super::provider::v1::Slice>,
-    #[prost(message, optional, tag = "5")]
-    pub claim: ::core::option::Option<super::super::provider::v1::Claim>,
-    /// From the claim upwards.
-    #[prost(message, repeated, tag = "6")]
-    pub proof: ::prost::alloc::vec::Vec<ProofStep>,
     /// By the provider's receipt key.
     #[prost(bytes = "bytes", tag = "7")]
     pub signature: ::prost::bytes::Bytes,
+    /// The answer's payload, as signed; empty for slices.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub payload: ::prost::bytes::Bytes,
+    #[prost(oneof = "fact::Evidence", tags = "4, 5")]
+    pub evidence: ::core::option::Option<fact::Evidence>,
+}
+/// Nested message and enum types in `Fact`.
+pub mod fact {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Evidence {
+        /// A chunk that does not verify; absent like the others for one stated missing.
+        #[prost(message, tag = "4")]
+        Slice(super::SliceEvidence),
+        /// A compact proof that does not verify; it stands in the payload.
+        #[prost(message, tag = "5")]
+        Compact(super::CompactEvidence),
+    }
+}
+/// A claim and its place in the claim set.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlacedClaim {
+    #[prost(message, optional, tag = "1")]
+    pub claim: ::core::option::Option<super::super::provider::v1::Claim>,
+    /// From the claim upwards.
+    #[prost(message, repeated, tag = "2")]
+    pub proof: ::prost::alloc::vec::Vec<ProofStep>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SliceEvidence {
+    #[prost(message, optional, tag = "1")]
+    pub slice: ::core::option::Option<super::super::provider::v1::Slice>,
+    #[prost(message, optional, tag = "2")]
+    pub place: ::core::option::Option<PlacedClaim>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompactEvidence {
+    /// v and w, compressed: 192 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub tag_key: ::prost::bytes::Bytes,
+    /// Every claim that the proof's samples fall into, ascending by place.
+    #[prost(message, repeated, tag = "2")]
+    pub places: ::prost::alloc::vec::Vec<PlacedClaim>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reveal {

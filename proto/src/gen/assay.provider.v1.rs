@@ -23,6 +23,12 @@ pub struct DescribeReply {
     pub max_frame_bytes: u32,
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+    /// Stored blocks that are known to be damaged or gone.
+    #[prost(uint64, tag = "9")]
+    pub damaged_blocks: u64,
+    /// Unix seconds at which the last complete scrub ended; 0 before the first.
+    #[prost(uint64, tag = "10")]
+    pub scrubbed_at: u64,
 }
 /// What is published on chain, signed by the receipt key (assay.claims.v1).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -84,6 +90,35 @@ pub struct ClaimsReply {
     pub set: ::core::option::Option<SignedClaimSet>,
     #[prost(message, repeated, tag = "2")]
     pub claims: ::prost::alloc::vec::Vec<SignedClaim>,
+    /// The tag keys that this page's claims name, 192 bytes each (v and w, compressed), without repetition.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub tag_keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// A claim that its owner gave up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Release {
+    #[prost(message, optional, tag = "1")]
+    pub claim: ::core::option::Option<SignedClaim>,
+    /// By the claim's owner (assay.release.v1).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
+    /// The first version of the claim set without it.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleasesRequest {
+    /// Releases after this version; 0 for all.
+    #[prost(uint64, tag = "1")]
+    pub after_sequence: u64,
+    /// At most 1,000.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReleasesReply {
+    #[prost(message, repeated, tag = "1")]
+    pub releases: ::prost::alloc::vec::Vec<Release>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChallengeRequest {
@@ -114,6 +149,9 @@ pub struct ChallengeRequest {
     /// Stored chunks that it asks for, at most 64.
     #[prost(uint32, tag = "13")]
     pub chunks: u32,
+    /// Storage only: blocks that it asks for beside the drawn ones, at most 10.
+    #[prost(uint64, repeated, tag = "14")]
+    pub extra: ::prost::alloc::vec::Vec<u64>,
 }
 /// One chunk of 1,024 bytes and its siblings up to the replica's root, concatenated.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -133,10 +171,10 @@ pub struct Sample {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChallengeReply {
     /// The kind's own message, at most 4,096 bytes (docs/protocol.md): availability and latency.echo a 32-byte echo, latency.block a 32-byte
-    /// keyed hash or nothing when the chunk is missing, storage nothing, bandwidth a Total.
+    /// keyed hash or nothing when the chunk is missing, storage nothing or compact proofs, bandwidth a Total.
     #[prost(bytes = "bytes", tag = "1")]
     pub payload: ::prost::bytes::Bytes,
-    /// One for every chunk asked for, in the challenge's order.
+    /// One for every chunk asked for, in the challenge's order; in a compact storage answer, for every chunk that the payload does not cover.
     #[prost(message, repeated, tag = "2")]
     pub samples: ::prost::alloc::vec::Vec<Sample>,
     /// Storage only: by the receipt key (assay.answer.v1). Other answers are sealed.
@@ -276,7 +314,21 @@ pub struct ProposeReply {
     /// The replica is stored and claimed; there is nothing to upload.
     #[prost(bool, tag = "2")]
     pub committed: bool,
+    /// The claim's tag key is not known yet: PutTagKey before Commit.
+    #[prost(bool, tag = "3")]
+    pub needs_tag_key: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutTagKeyRequest {
+    /// v and w, compressed: 192 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    /// 4,096 compressed points of G1: 196,608 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub powers: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutTagKeyReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UploadFrame {
     /// Needed in the first frame.
@@ -320,6 +372,32 @@ pub struct RetrieveFrame {
     pub offset: u64,
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetrieveGroupsRequest {
+    /// Root of the replica.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub root: ::prost::bytes::Bytes,
+    /// Groups by their number, at most 4,096.
+    #[prost(uint64, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub claim_hash: ::prost::bytes::Bytes,
+    /// By the claim's owner (assay.release.v1).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseReply {
+    /// The newest claim set; it does not hold the claim.
+    #[prost(message, optional, tag = "1")]
+    pub set: ::core::option::Option<SignedClaimSet>,
+    /// Unix seconds until which the data is kept all the same.
+    #[prost(uint64, tag = "2")]
+    pub kept_until: u64,
 }
 /// Generated client implementations.
 pub mod provider_client {
@@ -458,6 +536,28 @@ pub mod provider_client {
                 .insert(GrpcMethod::new("assay.provider.v1.Provider", "Claims"));
             self.inner.unary(req, path, codec).await
         }
+        /// The claims that their owners released, in the order of the versions that no longer hold them.
+        pub async fn releases(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleasesRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleasesReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Provider/Releases",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Provider", "Releases"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Answers one challenge. What is missing or damaged on disk is stated as missing.
         pub async fn challenge(
             &mut self,
@@ -579,6 +679,11 @@ pub mod provider_server {
             &self,
             request: tonic::Request<super::ClaimsRequest>,
         ) -> std::result::Result<tonic::Response<super::ClaimsReply>, tonic::Status>;
+        /// The claims that their owners released, in the order of the versions that no longer hold them.
+        async fn releases(
+            &self,
+            request: tonic::Request<super::ReleasesRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleasesReply>, tonic::Status>;
         /// Answers one challenge. What is missing or damaged on disk is stated as missing.
         async fn challenge(
             &self,
@@ -763,6 +868,49 @@ pub mod provider_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClaimsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Provider/Releases" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleasesSvc<T: Provider>(pub Arc<T>);
+                    impl<T: Provider> tonic::server::UnaryService<super::ReleasesRequest>
+                    for ReleasesSvc<T> {
+                        type Response = super::ReleasesReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleasesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Provider>::releases(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleasesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1116,7 +1264,30 @@ pub mod ingest_client {
                 .insert(GrpcMethod::new("assay.provider.v1.Ingest", "Propose"));
             self.inner.unary(req, path, codec).await
         }
-        /// Appends bytes. Frames hold at most 256 KiB and follow each other without a gap, from the offset that Propose told.
+        /// The public half of a tag key and its powers, once for every key. FAILED_PRECONDITION: the powers do not belong to the key.
+        pub async fn put_tag_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutTagKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::PutTagKeyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Ingest/PutTagKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Ingest", "PutTagKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Appends bytes: the replica's, then, for a claim with a tag key, its tags (48 bytes a block). Frames hold at most 256 KiB and follow
+        /// each other without a gap, from the offset that Propose told.
         pub async fn upload(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadFrame>,
@@ -1138,8 +1309,8 @@ pub mod ingest_client {
                 .insert(GrpcMethod::new("assay.provider.v1.Ingest", "Upload"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// Checks the bytes against the claim, keeps them and signs the new claim set. Repeating it is harmless.
-        /// DATA_LOSS: the bytes are not the claimed replica; they were discarded.
+        /// Checks the bytes against the claim and all tags against the key, keeps them and signs the new claim set. Repeating it is harmless.
+        /// DATA_LOSS: the bytes are not the claimed replica, or a tag is wrong; they were discarded.
         pub async fn commit(
             &mut self,
             request: impl tonic::IntoRequest<super::CommitRequest>,
@@ -1186,6 +1357,53 @@ pub mod ingest_client {
                 .insert(GrpcMethod::new("assay.provider.v1.Ingest", "Retrieve"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Gives 16 KiB groups of a stored replica, each with its path, in the order asked for.
+        pub async fn retrieve_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetrieveGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Group>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Ingest/RetrieveGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Ingest", "RetrieveGroups"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes a claim out of the next claim set. The data is kept for as long as a challenge may still ask for it.
+        pub async fn release(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleaseReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.provider.v1.Ingest/Release",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.provider.v1.Ingest", "Release"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1206,13 +1424,19 @@ pub mod ingest_server {
             &self,
             request: tonic::Request<super::ProposeRequest>,
         ) -> std::result::Result<tonic::Response<super::ProposeReply>, tonic::Status>;
-        /// Appends bytes. Frames hold at most 256 KiB and follow each other without a gap, from the offset that Propose told.
+        /// The public half of a tag key and its powers, once for every key. FAILED_PRECONDITION: the powers do not belong to the key.
+        async fn put_tag_key(
+            &self,
+            request: tonic::Request<super::PutTagKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::PutTagKeyReply>, tonic::Status>;
+        /// Appends bytes: the replica's, then, for a claim with a tag key, its tags (48 bytes a block). Frames hold at most 256 KiB and follow
+        /// each other without a gap, from the offset that Propose told.
         async fn upload(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadFrame>>,
         ) -> std::result::Result<tonic::Response<super::UploadReply>, tonic::Status>;
-        /// Checks the bytes against the claim, keeps them and signs the new claim set. Repeating it is harmless.
-        /// DATA_LOSS: the bytes are not the claimed replica; they were discarded.
+        /// Checks the bytes against the claim and all tags against the key, keeps them and signs the new claim set. Repeating it is harmless.
+        /// DATA_LOSS: the bytes are not the claimed replica, or a tag is wrong; they were discarded.
         async fn commit(
             &self,
             request: tonic::Request<super::CommitRequest>,
@@ -1228,6 +1452,25 @@ pub mod ingest_server {
             &self,
             request: tonic::Request<super::RetrieveRequest>,
         ) -> std::result::Result<tonic::Response<Self::RetrieveStream>, tonic::Status>;
+        /// Server streaming response type for the RetrieveGroups method.
+        type RetrieveGroupsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Group, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives 16 KiB groups of a stored replica, each with its path, in the order asked for.
+        async fn retrieve_groups(
+            &self,
+            request: tonic::Request<super::RetrieveGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::RetrieveGroupsStream>,
+            tonic::Status,
+        >;
+        /// Takes a claim out of the next claim set. The data is kept for as long as a challenge may still ask for it.
+        async fn release(
+            &self,
+            request: tonic::Request<super::ReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleaseReply>, tonic::Status>;
     }
     /// For builders: propose, upload (again and again until everything is there), commit.
     #[derive(Debug)]
@@ -1334,6 +1577,49 @@ pub mod ingest_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProposeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Ingest/PutTagKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutTagKeySvc<T: Ingest>(pub Arc<T>);
+                    impl<T: Ingest> tonic::server::UnaryService<super::PutTagKeyRequest>
+                    for PutTagKeySvc<T> {
+                        type Response = super::PutTagKeyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutTagKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ingest>::put_tag_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutTagKeySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1479,6 +1765,95 @@ pub mod ingest_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Ingest/RetrieveGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetrieveGroupsSvc<T: Ingest>(pub Arc<T>);
+                    impl<
+                        T: Ingest,
+                    > tonic::server::ServerStreamingService<super::RetrieveGroupsRequest>
+                    for RetrieveGroupsSvc<T> {
+                        type Response = super::Group;
+                        type ResponseStream = T::RetrieveGroupsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetrieveGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ingest>::retrieve_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetrieveGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.provider.v1.Ingest/Release" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseSvc<T: Ingest>(pub Arc<T>);
+                    impl<T: Ingest> tonic::server::UnaryService<super::ReleaseRequest>
+                    for ReleaseSvc<T> {
+                        type Response = super::ReleaseReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ingest>::release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,20 +1,23 @@
 //! Reveals with their facts.
 
 use assay_core::bls::Signature;
+use assay_core::challenge::Answer;
 use assay_core::claim::{ClaimProof, ClaimRoot, MAX_DEPTH, ProofStep};
 use assay_core::ids::OracleId;
-use assay_core::observation::{Fact, Reveal};
+use assay_core::observation::{Evidence, Fact, PlacedClaim, Reveal};
 use assay_core::secp::Signature65;
-use assay_core::slice::Slice;
 use prost::Message as _;
 
 use super::fields::{all, bls, concatenated, hash_bytes, hashes};
 use super::{MAX_FACTS, MAX_OBSERVATIONS, MAX_SLOTS, MAX_STRUCK};
-use crate::convert::{ConvertError, absent, hash, malformed, wire_bytes};
+use crate::convert::{ConvertError, absent, hash, malformed, tag_key, wire_bytes};
 use crate::oracle::v1 as wire;
+use crate::oracle::v1::fact::Evidence as WireEvidence;
 
 /// The most words of one fact.
 pub(super) const MAX_WORDS: usize = 64;
+/// The most claims of one compact fact: one for each sample.
+const MAX_PLACES: usize = 64;
 
 impl TryFrom<wire::ProofStep> for ProofStep {
     type Error = ConvertError;
@@ -31,17 +34,63 @@ impl From<&ProofStep> for wire::ProofStep {
     }
 }
 
+impl TryFrom<wire::PlacedClaim> for PlacedClaim {
+    type Error = ConvertError;
+
+    fn try_from(place: wire::PlacedClaim) -> Result<Self, ConvertError> {
+        let claim = place.claim.ok_or(absent("claim"))?.try_into()?;
+        Ok(Self { claim, proof: ClaimProof { steps: all(place.proof, MAX_DEPTH, "proof")? } })
+    }
+}
+
+impl From<&PlacedClaim> for wire::PlacedClaim {
+    fn from(place: &PlacedClaim) -> Self {
+        Self { claim: Some((&place.claim).into()), proof: place.proof.steps.iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<WireEvidence> for Evidence {
+    type Error = ConvertError;
+
+    fn try_from(evidence: WireEvidence) -> Result<Self, ConvertError> {
+        match evidence {
+            WireEvidence::Slice(found) => Ok(Self::Slice {
+                slice: found.slice.ok_or(absent("slice"))?.try_into()?,
+                place: found.place.ok_or(absent("place"))?.try_into()?,
+            }),
+            WireEvidence::Compact(found) => {
+                Ok(Self::Compact { key: tag_key(&found.tag_key)?, places: all(found.places, MAX_PLACES, "places")? })
+            }
+        }
+    }
+}
+
+fn wire_evidence(evidence: &Evidence) -> Option<WireEvidence> {
+    match evidence {
+        Evidence::Missing => None,
+        Evidence::Slice { slice, place } => {
+            Some(WireEvidence::Slice(wire::SliceEvidence { slice: Some(slice.clone().into()), place: Some(place.into()) }))
+        }
+        Evidence::Compact { key, places } => Some(WireEvidence::Compact(wire::CompactEvidence {
+            tag_key: wire_bytes(&key.to_bytes()),
+            places: places.iter().map(Into::into).collect(),
+        })),
+    }
+}
+
 impl TryFrom<wire::Fact> for Fact {
     type Error = ConvertError;
 
     fn try_from(fact: wire::Fact) -> Result<Self, ConvertError> {
+        if fact.payload.len() > Answer::MAX_PAYLOAD_BYTES {
+            return Err(malformed("fact.payload"));
+        }
         Ok(Self {
             challenge: fact.challenge.ok_or(absent("challenge"))?.try_into()?,
             position: fact.position,
+            payload: fact.payload.into(),
             words: hashes(&fact.words, MAX_WORDS, "words")?,
-            slice: fact.slice.map(Slice::try_from).transpose()?,
-            claim: fact.claim.ok_or(absent("claim"))?.try_into()?,
-            proof: ClaimProof { steps: all(fact.proof, MAX_DEPTH, "proof")? },
+            evidence: fact.evidence.map_or(Ok(Evidence::Missing), TryInto::try_into)?,
             signature: Signature65::from_slice(&fact.signature).map_err(|_| malformed("fact.signature"))?,
         })
     }
@@ -53,10 +102,9 @@ impl From<&Fact> for wire::Fact {
             challenge: Some((&fact.challenge).into()),
             position: fact.position,
             words: hash_bytes(&fact.words),
-            slice: fact.slice.clone().map(Into::into),
-            claim: Some((&fact.claim).into()),
-            proof: fact.proof.steps.iter().map(Into::into).collect(),
+            evidence: wire_evidence(&fact.evidence),
             signature: wire_bytes(&fact.signature.0),
+            payload: wire_bytes(&fact.payload),
         }
     }
 }

@@ -1,10 +1,12 @@
 use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::challenge::{Challenge, Kind, Kinds};
 use assay_core::claim::{Claim, ClaimProof, ClaimRoot, ProofStep};
+use assay_core::compact::{TagKey, TagSecret};
 use assay_core::epoch::{Basis, BitVote};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, ProviderId};
-use assay_core::observation::{Counts, Fact, Observation, SaltedObservation, Seeds, Witness};
+use assay_core::observation::{Counts, Evidence, Fact, Observation, PlacedClaim, SaltedObservation, Seeds, Witness};
+use assay_core::replica::OwnerSecret;
 use assay_core::report::Report;
 use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
@@ -15,6 +17,10 @@ use crate::convert::wire_bytes;
 
 /// Values as a property test draws them, from a fixed seed.
 struct Draw(u64);
+
+fn tag_key() -> TagKey {
+    TagSecret::derive(&OwnerSecret::new([7; 32])).key()
+}
 
 impl Draw {
     fn word(&mut self) -> u64 {
@@ -124,33 +130,44 @@ impl Draw {
             claim_root: self.hash(),
             claim_blocks: self.number(),
             chunks: self.below(65) as u32,
+            extra: vec![],
             child: self.hash().0,
         }
     }
 
-    fn fact(&mut self) -> Fact {
-        let slice = self.coin().then(|| {
-            let siblings = (0..self.below(54)).map(|_| self.hash().0).collect();
-            Slice { chunk: self.bytes(1024), siblings }
-        });
+    fn slice(&mut self) -> Slice {
+        let siblings = (0..self.below(54)).map(|_| self.hash().0).collect();
+        Slice { chunk: self.bytes(1024), siblings }
+    }
+
+    fn place(&mut self) -> PlacedClaim {
         let steps = (0..self.below(20))
             .map(|_| ProofStep { sibling_is_left: self.coin(), sibling: ClaimRoot { hash: self.hash(), blocks: self.number() } })
             .collect();
+        let claim = Claim {
+            object_id: self.hash(),
+            replica_index: self.number(),
+            root: self.hash(),
+            object_length: self.number(),
+            blocks: self.number(),
+            tag_key_id: self.hash(),
+            owner: self.address(),
+        };
+        PlacedClaim { claim, proof: ClaimProof { steps } }
+    }
+
+    fn fact(&mut self) -> Fact {
+        let evidence = match self.below(3) {
+            0 => Evidence::Missing,
+            1 => Evidence::Slice { slice: self.slice(), place: self.place() },
+            _ => Evidence::Compact { key: tag_key(), places: (0..self.below(30)).map(|_| self.place()).collect() },
+        };
         Fact {
             challenge: self.challenge(),
             position: self.word() as u32,
+            payload: self.bytes(9),
             words: (0..30).map(|_| self.hash()).collect(),
-            slice,
-            claim: Claim {
-                object_id: self.hash(),
-                replica_index: self.number(),
-                root: self.hash(),
-                object_length: self.number(),
-                blocks: self.number(),
-                tag_key_id: self.hash(),
-                owner: self.address(),
-            },
-            proof: ClaimProof { steps },
+            evidence,
             signature: Signature65::from_slice(&self.bytes(65)).unwrap(),
         }
     }
@@ -330,7 +347,7 @@ fn lists_have_limits() {
     assert_eq!(refused(Body::Reveal((&reveal).into())).field, "seeds.slots");
 
     let mut reveal = draw.reveal();
-    let smallest = Fact { words: Vec::new(), slice: None, proof: ClaimProof { steps: Vec::new() }, ..draw.fact() };
+    let smallest = Fact { payload: Vec::new(), words: Vec::new(), evidence: Evidence::Missing, ..draw.fact() };
     reveal.facts = vec![smallest; MAX_FACTS + 1];
     assert_eq!(refused(Body::Reveal((&reveal).into())), ConvertError { field: "facts", problem: "too long" });
     reveal.facts.pop();
@@ -382,10 +399,10 @@ fn a_fact_has_a_length_that_facts_have() {
         claim_root: Hash32::ZERO,
         claim_blocks: 0,
         chunks: 0,
+        extra: vec![],
         child: Hash32::ZERO.0,
     };
-    (smallest.position, smallest.words, smallest.slice, smallest.proof.steps) = (0, Vec::new(), None, Vec::new());
-    (smallest.claim.replica_index, smallest.claim.object_length, smallest.claim.blocks) = (0, 0, 0);
+    (smallest.position, smallest.payload, smallest.words, smallest.evidence) = (0, Vec::new(), Vec::new(), Evidence::Missing);
     let length = wire::Fact::from(&smallest).encoded_len();
     assert!(length >= MIN_FACT_BYTES, "a fact may have {length} bytes");
     let reveal = Reveal { facts: vec![smallest], ..draw.reveal() };
@@ -404,7 +421,7 @@ fn many_faulty_providers_do_not_silence_an_honest_reveal() {
             let mut fact = draw.fact();
             fact.challenge.provider = ProviderId(provider);
             let siblings = (0..24).map(|_| draw.hash().0).collect();
-            fact.slice = Some(Slice { chunk: draw.bytes(1024), siblings });
+            fact.evidence = Evidence::Slice { slice: Slice { chunk: draw.bytes(1024), siblings }, place: draw.place() };
             reveal.facts.push(fact);
         }
     }

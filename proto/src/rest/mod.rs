@@ -259,6 +259,8 @@ pub struct ClaimsPage {
     pub count: u64,
     /// This page's, in the set's order.
     pub items: Vec<Claim>,
+    /// The tag keys that this page's claims name, ascending by id: v and w, compressed.
+    pub tag_keys: Vec<HexBytes>,
     /// `after` of the next page; none behind the last.
     pub next: Option<u64>,
 }

@@ -1,15 +1,14 @@
 //! The included reveals, page by page.
 
 use assay_core::challenge::Challenge;
-use assay_core::claim::{Claim, ClaimProof};
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::{Commit, Fact, Fault, Observation, Reveal, SaltedObservation, Seeds, SignedCommit};
+use assay_core::observation::{Commit, Evidence, Fact, Fault, Observation, PlacedClaim, Reveal, SaltedObservation, Seeds, SignedCommit};
 use assay_core::slice::{CHUNK_BYTES, MAX_SIBLINGS, Slice};
 use serde::{Deserialize, Serialize};
 
 use super::{HexBytes, bls};
-use crate::convert::{ConvertError, malformed, signature};
+use crate::convert::{ConvertError, malformed, signature, tag_key};
 
 /// A page of `/v1/epochs/{e}/observations`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -75,16 +74,36 @@ pub struct FactDocument {
     pub challenge: Challenge,
     /// Which of its samples is at fault.
     pub position: u32,
-    /// The words of all samples, as signed.
+    /// The answer's payload, as signed; empty for slices.
+    pub payload: HexBytes,
+    /// The words of the answer's slices, as signed.
     pub words: Vec<Hash32>,
-    /// The failing chunk and path; none for a missing one.
-    pub slice: Option<SliceDocument>,
-    /// The claim the sample falls into.
-    pub claim: Claim,
-    /// Its place in the claim set.
-    pub proof: ClaimProof,
+    /// What proves the fault.
+    pub evidence: EvidenceDocument,
     /// By the provider's receipt key.
     pub signature: HexBytes,
+}
+
+/// What a fact shows beside the signed answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum EvidenceDocument {
+    /// The provider signed that the sample is missing.
+    Missing,
+    /// A chunk that does not lead to its replica's root.
+    Slice {
+        /// The chunk and its path.
+        slice: SliceDocument,
+        /// The claim that the sample falls into.
+        place: PlacedClaim,
+    },
+    /// A compact proof, in the payload, that does not hold.
+    Compact {
+        /// v and w, compressed.
+        tag_key: HexBytes,
+        /// Every claim that the proof's samples fall into.
+        places: Vec<PlacedClaim>,
+    },
 }
 
 /// A chunk and its path.
@@ -97,11 +116,45 @@ pub struct SliceDocument {
     pub siblings: Vec<Hash32>,
 }
 
-/// What a storage fact proves, if it proves anything: a chunk that is there is wrong, one that is not is missing.
+/// What a storage fact proves, if it proves anything.
 pub fn fault_of(fact: &Fact) -> Fault {
-    match fact.slice {
-        Some(_) => Fault::StorageInvalid,
-        None => Fault::StorageMissing,
+    match fact.evidence {
+        Evidence::Missing => Fault::StorageMissing,
+        Evidence::Slice { .. } | Evidence::Compact { .. } => Fault::StorageInvalid,
+    }
+}
+
+impl From<&Evidence> for EvidenceDocument {
+    fn from(evidence: &Evidence) -> Self {
+        match evidence {
+            Evidence::Missing => Self::Missing,
+            Evidence::Slice { slice, place } => Self::Slice {
+                slice: SliceDocument {
+                    chunk: (&slice.chunk).into(),
+                    siblings: slice.siblings.iter().map(|sibling| Hash32(*sibling)).collect(),
+                },
+                place: place.clone(),
+            },
+            Evidence::Compact { key, places } => Self::Compact { tag_key: key.to_bytes().into(), places: places.clone() },
+        }
+    }
+}
+
+impl TryFrom<&EvidenceDocument> for Evidence {
+    type Error = ConvertError;
+
+    fn try_from(document: &EvidenceDocument) -> Result<Self, ConvertError> {
+        match document {
+            EvidenceDocument::Missing => Ok(Self::Missing),
+            EvidenceDocument::Slice { slice: SliceDocument { chunk, siblings }, place } => {
+                if chunk.0.len() as u64 > CHUNK_BYTES || siblings.len() > MAX_SIBLINGS {
+                    return Err(malformed("facts.slice"));
+                }
+                let slice = Slice { chunk: chunk.0.clone(), siblings: siblings.iter().map(|sibling| sibling.0).collect() };
+                Ok(Self::Slice { slice, place: place.clone() })
+            }
+            EvidenceDocument::Compact { tag_key: key, places } => Ok(Self::Compact { key: tag_key(&key.0)?, places: places.clone() }),
+        }
     }
 }
 
@@ -112,13 +165,9 @@ impl From<&Fact> for FactDocument {
             fault: fault_of(fact),
             challenge: fact.challenge.clone(),
             position: fact.position,
+            payload: (&fact.payload).into(),
             words: fact.words.clone(),
-            slice: fact.slice.as_ref().map(|slice| SliceDocument {
-                chunk: (&slice.chunk).into(),
-                siblings: slice.siblings.iter().map(|sibling| Hash32(*sibling)).collect(),
-            }),
-            claim: fact.claim.clone(),
-            proof: fact.proof.clone(),
+            evidence: (&fact.evidence).into(),
             signature: fact.signature.0.into(),
         }
     }
@@ -128,19 +177,12 @@ impl TryFrom<&FactDocument> for Fact {
     type Error = ConvertError;
 
     fn try_from(document: &FactDocument) -> Result<Self, ConvertError> {
-        let slice = document.slice.as_ref().map(|slice| {
-            if slice.chunk.0.len() as u64 > CHUNK_BYTES || slice.siblings.len() > MAX_SIBLINGS {
-                return Err(malformed("facts.slice"));
-            }
-            Ok(Slice { chunk: slice.chunk.0.clone(), siblings: slice.siblings.iter().map(|sibling| sibling.0).collect() })
-        });
         let fact = Self {
             challenge: document.challenge.clone(),
             position: document.position,
+            payload: document.payload.0.clone(),
             words: document.words.clone(),
-            slice: slice.transpose()?,
-            claim: document.claim.clone(),
-            proof: document.proof.clone(),
+            evidence: (&document.evidence).try_into()?,
             signature: signature(&document.signature.0)?,
         };
         match fact.digest() == document.digest && fault_of(&fact) == document.fault {

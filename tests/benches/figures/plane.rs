@@ -3,6 +3,7 @@
 //! Each side has a runtime of its own, as it has a process of its own. A slot's probes are all due before it starts, so that they leave at
 //! once and the slot lasts as long as the work in it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Plane {
             provider: Target { id: PROVIDER, class_id: 100, claims: self.claims.root(), receipt_key: self.receipt_key },
             claims: Some(self.claims.clone()),
             kinds: Kinds::standard(),
+            extra: BTreeMap::new(),
             schedule: Arc::new(self.schedule(oracle, epoch, params)),
         }
     }

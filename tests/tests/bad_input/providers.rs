@@ -1,5 +1,6 @@
 //! Endpoints that do not even speak the protocol, beside a provider that does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,6 +101,7 @@ fn assignment(provider: u64, instance: Instance) -> Assignment {
     Assignment {
         instance,
         kinds: Kinds::standard(),
+        extra: BTreeMap::new(),
         schedule: Arc::new(schedule),
         params: Arc::new(params),
         epoch: 3,

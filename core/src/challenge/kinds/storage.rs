@@ -1,7 +1,7 @@
-//! Storage: possession of randomly drawn chunks, signed by the provider, so that a wrong answer is a fact.
+//! Storage: possession of randomly drawn blocks, by slices or compact proofs, signed by the provider, so that a wrong answer is a fact.
 
 use crate::challenge::schedule::{PairSecret, SlotTerms};
-use crate::challenge::{Answer, AnswerError, Asked, ChallengeKind, Checked, Kind, check_samples};
+use crate::challenge::{Answer, AnswerError, Asked, ChallengeKind, Checked, Kind, check_storage};
 use crate::observation::Counts;
 use crate::params::{Class, Params};
 use crate::transcript::{Outcome, Transcript};
@@ -14,7 +14,12 @@ const DRAWS: usize = 16;
 /// Share of audits that may stay unanswered, ppm.
 const ALLOWED_SILENT_PPM: u64 = 50_000;
 
-/// The kind. Counts are samples; a silent audit has silent samples only. Grounds: invalid, missing, silent.
+/// How many of the positions were drawn: extra blocks are the oracle's choice and count for nothing.
+fn drawn(positions: &[u32]) -> u64 {
+    positions.iter().filter(|position| **position < STORAGE_SAMPLES).count() as u64
+}
+
+/// The kind. Counts are drawn samples; a silent audit has silent samples only. Grounds: invalid, missing, silent.
 #[derive(Clone, Copy, Debug)]
 pub struct Storage;
 
@@ -73,10 +78,7 @@ impl ChallengeKind for Storage {
         if asked.challenge.chunks != STORAGE_SAMPLES {
             return Err(AnswerError::Challenge);
         }
-        match answer.payload.is_empty() {
-            true => check_samples(asked, &answer.samples),
-            false => Err(AnswerError::Payload),
-        }
+        check_storage(asked, answer)
     }
 
     fn summarise(&self, _: &Params, _: &Class, scheduled: u64, transcripts: &[&Transcript]) -> Counts {
@@ -85,8 +87,8 @@ impl ChallengeKind for Storage {
         for audit in transcripts {
             match &audit.outcome {
                 Outcome::Checked(checked) => {
-                    invalid = invalid.saturating_add(checked.invalid.len() as u64);
-                    missing = missing.saturating_add(checked.missing.len() as u64);
+                    invalid = invalid.saturating_add(drawn(&checked.invalid));
+                    missing = missing.saturating_add(drawn(&checked.missing));
                 }
                 Outcome::Silent => silent = silent.saturating_add(samples),
                 Outcome::OracleError(_) => continue,

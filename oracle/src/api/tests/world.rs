@@ -83,6 +83,15 @@ pub(super) fn setting(epoch: u64) -> Setting {
 /// A fact that nobody has to believe: the interface serves what was verified before.
 fn fact(setting: &Setting, oracle: OracleId) -> Fact {
     let terms = setting.provider(OFFENDER).unwrap();
+    let claim = Claim {
+        object_id: Hash32([11; 32]),
+        replica_index: 0,
+        root: Hash32([12; 32]),
+        object_length: 1_000,
+        blocks: 1,
+        tag_key_id: Hash32::ZERO,
+        owner: Address([13; 20]),
+    };
     Fact {
         challenge: Challenge {
             instance: setting.instance,
@@ -96,21 +105,16 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
             claim_root: terms.keys.claims.hash,
             claim_blocks: terms.keys.claims.blocks,
             chunks: STORAGE_SAMPLES,
+            extra: vec![],
             child: [6; 32],
         },
         position: 1,
+        payload: vec![],
         words: vec![Hash32([5; 32]); 30],
-        slice: Some(Slice { chunk: vec![0xab; 1024], siblings: vec![[9; 32]; 3] }),
-        claim: Claim {
-            object_id: Hash32([11; 32]),
-            replica_index: 0,
-            root: Hash32([12; 32]),
-            object_length: 1_000,
-            blocks: 1,
-            tag_key_id: Hash32::ZERO,
-            owner: Address([13; 20]),
+        evidence: Evidence::Slice {
+            slice: Slice { chunk: vec![0xab; 1024], siblings: vec![[9; 32]; 3] },
+            place: PlacedClaim { claim, proof: ClaimProof::default() },
         },
-        proof: ClaimProof::default(),
         signature: Signature65([14; 65]),
     }
 }
