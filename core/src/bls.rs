@@ -68,7 +68,7 @@ pub enum BlsError {
     Empty,
 }
 
-fn classified(error: BLST_ERROR) -> BlsError {
+pub(crate) fn classified(error: BLST_ERROR) -> BlsError {
     match error {
         BLST_ERROR::BLST_POINT_NOT_IN_GROUP => BlsError::Subgroup,
         BLST_ERROR::BLST_PK_IS_INFINITY => BlsError::Infinity,
@@ -111,7 +111,7 @@ impl SecretKey {
 
 /// A checked public key: in the subgroup, not infinity.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PublicKey(scheme::PublicKey);
+pub struct PublicKey(pub(crate) scheme::PublicKey);
 
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -177,7 +177,7 @@ impl PublicKey {
 
 /// A checked signature: in the subgroup, not infinity.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Signature(scheme::Signature);
+pub struct Signature(pub(crate) scheme::Signature);
 
 impl std::fmt::Debug for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,6 +14,8 @@ pub mod beacon;
 pub mod bls;
 pub mod challenge;
 pub mod claim;
+pub mod compact;
+mod curve;
 pub mod epoch;
 pub mod hash;
 pub mod ids;

@@ -122,6 +122,11 @@ impl OwnerSecret {
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// Secret bytes for one purpose, which `context` names.
+    pub(crate) fn derive(&self, context: &str) -> blake3::OutputReader {
+        blake3::Hasher::new_derive_key(context).update(&self.0).finalize_xof()
+    }
 }
 
 impl fmt::Debug for OwnerSecret {
