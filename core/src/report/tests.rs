@@ -2,9 +2,8 @@ use super::*;
 use crate::bls::{Domain, PublicKey, Signature};
 use crate::challenge::kinds::storage::Storage;
 use crate::challenge::{Challenge, Kind, STORAGE_SAMPLES};
-use crate::claim::{Claim, ClaimProof};
 use crate::epoch::tests::{counts_mut, observed, perfect_reveal, schedule, setting};
-use crate::observation::{Fact, Fault, Witness};
+use crate::observation::{Evidence, Fact, Fault, Witness};
 use crate::params::TOKEN;
 use crate::secp::Signature65;
 use crate::verdict::{Dimension, Grade, REBUTTAL_EPOCHS, silence_digest};
@@ -454,18 +453,9 @@ fn with_fact(setting: &Setting, challenge: &Challenge, fault: Fault) -> Reveals 
     verified.reveal.facts.push(Fact {
         challenge: challenge.clone(),
         position: 3,
+        payload: vec![],
         words: vec![Hash32::ZERO; 30],
-        slice: None,
-        claim: Claim {
-            object_id: Hash32([3; 32]),
-            replica_index: 0,
-            root: Hash32([4; 32]),
-            object_length: 5,
-            blocks: 1,
-            tag_key_id: Hash32::ZERO,
-            owner: Address([4; 20]),
-        },
-        proof: ClaimProof::default(),
+        evidence: Evidence::Missing,
         signature: Signature65([9; 65]),
     });
     verified.faults.push(fault);

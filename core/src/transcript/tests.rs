@@ -1,3 +1,5 @@
+mod compact;
+
 use super::*;
 use crate::bls;
 use crate::challenge::kinds::storage::Storage;
@@ -5,8 +7,9 @@ use crate::challenge::kinds::{availability, latency};
 use crate::challenge::schedule::PairSecret;
 use crate::challenge::{Kind, STORAGE_SAMPLES};
 use crate::claim::{Claim, ClaimProof, ClaimSet};
+use crate::compact::{Name, TagKey, TagSecret};
 use crate::epoch::tests as committee;
-use crate::observation::{Counts, Fact, FactError, Fault, Observation, ProviderKeys, Witness};
+use crate::observation::{Counts, Evidence, Fact, FactError, Fault, Observation, PlacedClaim, ProviderKeys, Witness};
 use crate::replica::{BLOCK_BYTES, blocks_for};
 use crate::report::{ProviderTerms, Setting};
 use crate::slice::{self, Node, OutboardBuilder, Slice};
@@ -20,6 +23,8 @@ struct Replica {
     claim: Claim,
     bytes: Vec<u8>,
     nodes: Vec<Node>,
+    /// Without any when the claim names no tag key.
+    tags: Vec<u8>,
 }
 
 impl Replica {
@@ -38,7 +43,14 @@ impl Replica {
             tag_key_id: Hash32::ZERO,
             owner: Address([seed; 20]),
         };
-        Self { claim, bytes, nodes }
+        Self { claim, bytes, nodes, tags: Vec::new() }
+    }
+
+    fn tagged(mut self, secret: &TagSecret) -> Self {
+        self.claim.tag_key_id = secret.key().id();
+        let evaluations: Vec<_> = self.bytes.chunks(BLOCK_BYTES).map(|block| secret.evaluate(block).unwrap()).collect();
+        self.tags = secret.tags(&Name::of(&self.claim, PROVIDER), 0, &evaluations);
+        self
     }
 
     fn slice(&self, chunk: u64) -> Slice {
@@ -62,8 +74,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let replicas = vec![Replica::new(1, 100_000), Replica::new(2, 300_000), Replica::new(3, 10)];
+        Self::of(vec![Replica::new(1, 100_000), Replica::new(2, 300_000), Replica::new(3, 10)], vec![])
+    }
+
+    fn of(replicas: Vec<Replica>, keys: Vec<TagKey>) -> Self {
         let claims = ClaimSet::new(replicas.iter().map(|replica| replica.claim.clone()).collect()).unwrap();
+        let claims = claims.with_tag_keys(keys).unwrap();
         let key = secp::SecretKey::from_bytes(&[5; 32]).unwrap();
         let mut setting = committee::setting(4, PROVIDER.0);
         setting.epoch = 4;
@@ -147,6 +163,11 @@ impl World {
         fact.verify(&self.setting, &self.schedule, &self.keys())
     }
 
+    fn place_of(&self, block: u64) -> PlacedClaim {
+        let (claim, _) = self.claims.locate(block).unwrap();
+        PlacedClaim { claim: claim.clone(), proof: self.claims.proof(self.claims.index_of_block(block)).unwrap() }
+    }
+
     /// A fact that proves an invalid sample.
     fn invalid_fact(&self) -> Fact {
         let transcript = self.audited(self.challenge(Kind::STORAGE), |slices| slices[4].as_mut().unwrap().chunk[10] ^= 1);
@@ -155,6 +176,13 @@ impl World {
 
     fn summarise(&self, transcripts: &[Transcript], watched: Option<&Challenge>) -> Observation {
         summarise(&self.setting, &self.terms, ORACLE, &self.schedule, transcripts, watched, &[])
+    }
+}
+
+fn place_in(fact: &mut Fact) -> &mut PlacedClaim {
+    match &mut fact.evidence {
+        Evidence::Slice { place, .. } => place,
+        other => panic!("no slice: {other:?}"),
     }
 }
 
@@ -593,7 +621,7 @@ fn invented_fact_with_a_changed_word() {
     assert_eq!(world.verify(&fact), Err(FactError::Signature));
     let mut fact = world.invalid_fact();
     fact.words[5] = Hash32::ZERO;
-    (fact.position, fact.slice) = (5, None);
+    (fact.position, fact.evidence) = (5, Evidence::Missing);
     assert_eq!(world.verify(&fact), Err(FactError::Signature));
 }
 
@@ -604,14 +632,14 @@ fn tampered_slice_in_an_honest_answer() {
     let mut fact = world.invalid_fact();
     // A sample that was right: as signed there is no fault, changed it is not what was signed.
     let honest = world.slices(&fact.challenge).remove(0).unwrap();
-    let (claim, _) = world.claims.locate(fact.challenge.samples()[0].block).unwrap();
-    let index = world.claims.index_of_block(fact.challenge.samples()[0].block);
-    (fact.claim, fact.proof) = (claim.clone(), world.claims.proof(index).unwrap());
-    (fact.position, fact.slice) = (0, Some(honest));
+    let place = world.place_of(fact.challenge.samples()[0].block);
+    (fact.position, fact.evidence) = (0, Evidence::Slice { slice: honest.clone(), place: place.clone() });
     assert_eq!(world.verify(&fact), Err(FactError::NoFault));
-    fact.slice.as_mut().unwrap().chunk[0] ^= 1;
+    let mut changed = honest;
+    changed.chunk[0] ^= 1;
+    fact.evidence = Evidence::Slice { slice: changed, place };
     assert_eq!(world.verify(&fact), Err(FactError::Slice));
-    fact.slice = None;
+    fact.evidence = Evidence::Missing;
     assert_eq!(world.verify(&fact), Err(FactError::Slice));
 }
 
@@ -627,11 +655,9 @@ fn tampered_slice_with_the_border_moved() {
     let world = World::new();
     let mut fact = world.invalid_fact();
     let sample = fact.challenge.samples()[0];
-    let (claim, _) = world.claims.locate(sample.block).unwrap();
-    (fact.claim, fact.proof) = (claim.clone(), world.claims.proof(world.claims.index_of_block(sample.block)).unwrap());
     let mut honest = world.slices(&fact.challenge).remove(0).unwrap();
     re_split(&mut honest);
-    (fact.position, fact.slice) = (0, Some(honest));
+    (fact.position, fact.evidence) = (0, Evidence::Slice { slice: honest, place: world.place_of(sample.block) });
     assert_eq!(world.verify(&fact), Err(FactError::Slice));
 }
 
@@ -702,17 +728,17 @@ fn wrong_size_header_in_the_claim() {
         change(&mut forged);
         world.verify(&forged)
     };
-    assert_eq!(verdict(&|fact| fact.claim.blocks += 1), Err(FactError::Claim));
-    assert_eq!(verdict(&|fact| fact.claim.object_length += 1), Err(FactError::Claim));
+    assert_eq!(verdict(&|fact| place_in(fact).claim.blocks += 1), Err(FactError::Claim));
+    assert_eq!(verdict(&|fact| place_in(fact).claim.object_length += 1), Err(FactError::Claim));
     assert_eq!(
         verdict(&|fact| {
-            fact.claim.object_length += BLOCK_BYTES as u64;
-            fact.claim.blocks += 1;
+            place_in(fact).claim.object_length += BLOCK_BYTES as u64;
+            place_in(fact).claim.blocks += 1;
         }),
         Err(FactError::Claim)
     );
-    assert_eq!(verdict(&|fact| fact.claim.root = Hash32([1; 32])), Err(FactError::Claim));
-    assert_eq!(verdict(&|fact| fact.proof = ClaimProof::default()), Err(FactError::Claim));
+    assert_eq!(verdict(&|fact| place_in(fact).claim.root = Hash32([1; 32])), Err(FactError::Claim));
+    assert_eq!(verdict(&|fact| place_in(fact).proof = ClaimProof::default()), Err(FactError::Claim));
     assert_eq!(verdict(&|fact| fact.challenge.claim_blocks = 99), Err(FactError::NotScheduled));
     let (bigger, schedule) = world.schedule_in(|_, terms| terms.keys.claims.blocks = 99);
     assert_eq!(fact.verify(&bigger, &schedule, &world.keys()), Err(FactError::NotScheduled));
@@ -726,7 +752,8 @@ fn invented_fact_against_another_claim_of_the_same_provider() {
     let at = world.claims.index_of_block(fact.challenge.samples()[fact.position as usize].block);
     let other = (at + 1) % world.claims.len();
     let claim = world.claims.claims().nth(other).unwrap().clone();
-    let forged = Fact { claim, proof: world.claims.proof(other).unwrap(), ..fact };
+    let mut forged = fact;
+    *place_in(&mut forged) = PlacedClaim { claim, proof: world.claims.proof(other).unwrap() };
     assert_eq!(world.verify(&forged), Err(FactError::Claim));
 }
 
