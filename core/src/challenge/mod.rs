@@ -16,7 +16,7 @@ pub mod window;
 pub use answer::{
     Answer, AnswerError, Checked, MissingSamples, answer_signing_digest, check_samples, check_storage, seal_digest, seal_leaf,
 };
-pub(crate) use answer::{digest_of_words, holds_in_replica};
+pub(crate) use answer::{claims_of, digest_of_words, holds_in_replica, sample_holds};
 pub use kind::{Asked, ChallengeKind, Kind, Kinds};
 pub use kinds::storage::STORAGE_SAMPLES;
 pub use stream::Stream;

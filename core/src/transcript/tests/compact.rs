@@ -1,8 +1,10 @@
 //! Answers by compact proofs, and what is wrong with some.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::challenge::compact::{CompactAnswer, Positions, ProofGroup, SLICES_ONE_IN, named};
-use crate::compact::{Proof, Prover, Terms};
+use crate::compact::{Powers, Proof, Prover, Terms};
 use crate::replica::OwnerSecret;
 
 fn secret(seed: u8) -> TagSecret {
@@ -17,9 +19,12 @@ fn tagged_world() -> World {
 }
 
 impl World {
-    fn powers_of(&self, key: &Hash32) -> crate::compact::Powers {
-        let secret = [secret(1), secret(2)].into_iter().find(|secret| secret.key().id() == *key).unwrap();
-        crate::compact::Powers::parse(&secret.powers(), &secret.key(), &[9; 32]).unwrap()
+    fn powers_of(&self, key: &Hash32) -> &'static Powers {
+        static ALL: LazyLock<Vec<(Hash32, Powers)>> = LazyLock::new(|| {
+            let parsed = |secret: TagSecret| Powers::parse(&secret.powers(), &secret.key(), &[9; 32]).unwrap();
+            [1, 2].map(|seed| (secret(seed).key().id(), parsed(secret(seed)))).into()
+        });
+        &ALL.iter().find(|(id, _)| id == key).unwrap().1
     }
 
     fn block_of(&self, block: u64) -> (&[u8], &[u8]) {
@@ -37,7 +42,7 @@ impl World {
             let (block, tag) = self.block_of(samples[position].block);
             prover.add(item.nu, block, tag).unwrap();
         }
-        ProofGroup { key, positions, proof: prover.finish(&terms, &self.powers_of(&key)).unwrap().to_bytes() }
+        ProofGroup { key, positions, proof: prover.finish(&terms, self.powers_of(&key)).unwrap().to_bytes() }
     }
 
     /// What an honest provider answers to an audit by compact proofs; it does not hold the samples in `missing`.
@@ -60,8 +65,8 @@ impl World {
 
     /// A scheduled audit by compact proofs with at least two of them and one slice.
     fn compact_audit(&self) -> Challenge {
-        let audits = self.all_challenges(Kind::STORAGE).into_iter();
-        audits.filter(|challenge| challenge.compact_plan(&self.claims).len() == 2).next().unwrap()
+        let audits = self.all_challenges(Kind::STORAGE);
+        audits.into_iter().find(|challenge| challenge.compact_plan(&self.claims).len() == 2).unwrap()
     }
 }
 
