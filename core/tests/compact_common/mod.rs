@@ -107,3 +107,14 @@ pub fn prove(owner: &Owner, terms: &Terms, replicas: &[Replica]) -> Proof {
     }
     prover.finish(terms, &owner.powers).unwrap()
 }
+
+/// Asserts that the check refuses for that reason, and says by what it went wrong otherwise.
+#[macro_export]
+macro_rules! refused {
+    ($result:expr, $($error:tt)+) => {
+        match $result {
+            Ok(_) => panic!("accepted what must be refused"),
+            Err(error) => assert!(matches!(error, $($error)+), "refused for another reason: {error}"),
+        }
+    };
+}
