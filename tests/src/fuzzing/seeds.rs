@@ -7,9 +7,9 @@ use assay_challenger::convert::encode_bundle;
 use assay_core::beacon::{self, ChainInfo};
 use assay_core::bls::{Domain, SecretKey};
 use assay_core::challenge::kinds::bandwidth::{Total, ingress_bytes};
-use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::kinds::{availability, latency, locality};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, Sample, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
@@ -204,6 +204,11 @@ fn answer(challenge: &Challenge, kept: &[u8; 32]) -> Answer {
             samples[4].as_mut().unwrap().chunk[9] ^= 1;
             samples[6] = None;
             Answer { payload: vec![], samples }
+        }
+        Kind::LOCALITY => {
+            let read =
+                |sample: &Sample| Ok::<_, std::convert::Infallible>(Some(fixture().slice(sample.block * 124 + u64::from(sample.chunk))));
+            Answer { payload: vec![], samples: locality::walk(challenge, read).unwrap() }
         }
         _ => Answer::of_payload(total(kept).to_payload()),
     }
