@@ -593,6 +593,7 @@ fn old_challenge(claims: &ClaimSet) -> Challenge {
         claim_root: claims.root().hash,
         claim_blocks: claims.root().blocks,
         chunks: STORAGE_SAMPLES,
+        slices_one_in: 0,
         extra: vec![],
         child: [6; 32],
     }

@@ -117,6 +117,7 @@ fn words_of(challenge: &Challenge) -> Words {
         .with(&challenge.claim_root)
         .with(&challenge.claim_blocks)
         .with(&challenge.chunks)
+        .with(&challenge.slices_one_in)
         .with(&assay_core::hash::Hash32(challenge.child))
 }
 

@@ -152,6 +152,7 @@ pub(super) mod tests {
             claim_root: Hash32::ZERO,
             claim_blocks: 0,
             chunks: 0,
+            slices_one_in: 0,
             extra: vec![],
             child: [7; 32],
         };

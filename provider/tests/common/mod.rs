@@ -174,6 +174,7 @@ pub fn challenge(kind: Kind, index: u32, set: &ClaimSet) -> Challenge {
         claim_root: set.root().hash,
         claim_blocks: set.root().blocks,
         chunks: Kinds::standard().get(kind).unwrap().chunks(),
+        slices_one_in: 0,
         extra: vec![],
         child: *blake3::hash(&index.to_le_bytes()).as_bytes(),
     }

@@ -89,8 +89,9 @@ fn an_honest_compact_answer_is_valid_and_makes_no_fact() {
 fn most_audits_ask_for_proofs_and_some_for_slices() {
     let world = tagged_world();
     let challenge = world.compact_audit();
-    let slices = (0..16_000).filter(|index| Challenge { index: *index, ..challenge.clone() }.is_for_slices()).count() as f64;
-    let (mean, deviation) = (16_000.0 / SLICES_ONE_IN as f64, (16_000.0 / 16.0 * 15.0 / 16.0_f64).sqrt());
+    let asked = |index| Challenge { index, slices_one_in: SLICES_ONE_IN, ..challenge.clone() };
+    let slices = (0..16_000).filter(|index| asked(*index).is_for_slices()).count() as f64;
+    let (mean, deviation) = (16_000.0 / f64::from(SLICES_ONE_IN), (16_000.0 / 16.0 * 15.0 / 16.0_f64).sqrt());
     assert!((slices - mean).abs() < 4.0 * deviation, "{slices}");
 }
 

@@ -105,6 +105,7 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
             claim_root: terms.keys.claims.hash,
             claim_blocks: terms.keys.claims.blocks,
             chunks: STORAGE_SAMPLES,
+            slices_one_in: 0,
             extra: vec![],
             child: [6; 32],
         },
