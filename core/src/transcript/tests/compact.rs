@@ -282,6 +282,32 @@ fn one_scheduled_audit_counts_once_whatever_was_asked_beside_it() {
     assert_eq!(world.summarise(&transcripts, None).of(Kind::STORAGE).unwrap().counted, u64::from(STORAGE_SAMPLES));
 }
 
+// Defence: `resize` in `judge_late`. Without it a provider that lost an extra block keeps silent, then rebuts with the thirty drawn ones; or it
+// rebuts with forty samples where thirty were asked for, and nobody can judge them.
+#[test]
+fn a_rebuttal_with_another_number_of_samples_is_judged_by_what_was_asked() {
+    let world = tagged_world();
+    let challenge = Challenge { extra: vec![0, 1], ..world.compact_audit() };
+    let late = |samples: Vec<Option<Slice>>| {
+        let answer = Answer { payload: vec![], samples };
+        let signature = world.sign(&challenge, &answer);
+        let asked = Asked { challenge: &challenge, claims: Some(&world.claims), kept: None };
+        let outcome = judge_late(&asked, &answer, &signature, &world.key.address());
+        transcript(challenge.clone(), outcome, Some(answer), Some(signature), None)
+    };
+    let whole = world.slices(&challenge);
+    let short = late(whole[..30].to_vec());
+    assert_eq!(short.outcome, Outcome::Checked(Checked { valid: 30, invalid: vec![], missing: vec![30, 31] }));
+    let facts = facts_of(&[short], &world.claims, 4);
+    assert_eq!(facts.iter().map(|fact| world.verify(fact)).collect::<Vec<_>>(), [Ok(Fault::StorageMissing); 2]);
+    assert!(world.verify(&Fact { position: 29, ..facts[0].clone() }).is_err(), "that one it gave");
+    assert_eq!(late([whole.clone(), whole.clone()].concat()).outcome, valid(32), "what is beyond is of no account");
+    let mut wrong = [whole.clone(), whole].concat();
+    wrong[3].as_mut().unwrap().chunk[0] ^= 1;
+    let facts = facts_of(&[late(wrong)], &world.claims, 4);
+    assert_eq!(facts.iter().map(|fact| world.verify(fact)).collect::<Vec<_>>(), [Ok(Fault::StorageInvalid)]);
+}
+
 #[test]
 fn payloads_out_of_order_are_none() {
     let world = tagged_world();
