@@ -103,7 +103,11 @@ impl Provider for Host {
         tokio::time::sleep(self.claims_take).await;
         let page = self.claims.claims().skip(request.into_inner().offset as usize);
         let claims = page.map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65]))).collect();
-        Ok(Response::new(wire::ClaimsReply { set: None, claims }))
+        Ok(Response::new(wire::ClaimsReply { set: None, claims, tag_keys: vec![] }))
+    }
+
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Ok(Response::new(wire::ReleasesReply::default()))
     }
 
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<ChallengeReply>, Status> {
