@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 const ME: OracleId = OracleId(1);
+const REGISTRY: Address = Address([6; 20]);
 
 /// What a storage challenge is answered with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -232,6 +233,7 @@ impl World {
             signer: Arc::new(Signer::new(key, ME, instance, protection).unwrap()),
             store: store.clone(),
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
+            provider_registry: REGISTRY,
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
             bend: None,
             rebuttals,
