@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 const ME: OracleId = OracleId(1);
+const REGISTRY: Address = Address([6; 20]);
 
 /// What a storage challenge is answered with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,7 +104,11 @@ impl Provider for Host {
         tokio::time::sleep(self.claims_take).await;
         let page = self.claims.claims().skip(request.into_inner().offset as usize);
         let claims = page.map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65]))).collect();
-        Ok(Response::new(wire::ClaimsReply { set: None, claims }))
+        Ok(Response::new(wire::ClaimsReply { set: None, claims, tag_keys: vec![] }))
+    }
+
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Ok(Response::new(wire::ReleasesReply::default()))
     }
 
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<ChallengeReply>, Status> {
@@ -228,6 +233,7 @@ impl World {
             signer: Arc::new(Signer::new(key, ME, instance, protection).unwrap()),
             store: store.clone(),
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
+            provider_registry: REGISTRY,
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
             bend: None,
             rebuttals,
