@@ -23,9 +23,9 @@ const ENOUGH: usize = 64;
 pub struct LateAnswer {
     /// The challenge that it answers.
     pub challenge_digest: Hash32,
-    /// 30 samples of 1,024 bytes, one after the other.
+    /// 30 to 40 samples of 1,024 bytes, one after the other.
     pub chunks: Vec<u8>,
-    /// For each sample its chaining values from the chunk up to the root: whole words of 32 bytes, at most 64.
+    /// For each sample its chaining values from the chunk up to the root: whole words of 32 bytes, at most 54.
     pub siblings: Vec<Vec<u8>>,
     /// By the receipt key.
     pub signature: Signature65,
