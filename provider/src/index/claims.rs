@@ -69,6 +69,15 @@ impl Index {
         row.map(|(bytes,)| Ok(decode(&bytes)?.claim)).transpose()
     }
 
+    /// The claim on one replica, or one that is kept on it after a release.
+    pub async fn replica_at(&self, root: &Hash32) -> Result<Option<Claim>, StoreError> {
+        let statement = "SELECT signed_claim FROM (SELECT root, tag_key_id, signed_claim FROM claim \
+                         UNION ALL SELECT root, tag_key_id, signed_claim FROM released WHERE purged_at IS NULL) \
+                         WHERE root = ? ORDER BY tag_key_id IS NULL LIMIT 1";
+        let row: Option<(Vec<u8>,)> = sqlx::query_as(statement).bind(&root.0[..]).fetch_optional(&self.pool).await?;
+        row.map(|(bytes,)| Ok(decode(&bytes)?.claim)).transpose()
+    }
+
     /// In one transaction: the next version of the set and what it changed.
     pub async fn apply(&self, entry: &Entry) -> Result<(), StoreError> {
         let set = &entry.set;
