@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, query};
+use tracing::warn;
 
 use super::{SqliteStore, signed, unsigned};
 use crate::store::audits::{AuditStore, ClaimAge, ClaimVersion, PLANS_KEPT_EPOCHS, Plan, ProviderAge, Samples, Tally};
@@ -43,11 +44,18 @@ impl SqliteStore {
         rows.iter().map(|row| self.decode(row, 0, "tally")).collect()
     }
 
-    /// The claim set of a tally, when it is another than at the last fold: then claims may have left.
+    /// The claim set of a tally, when it is another than at the last fold: then claims may have left. One damaged set does not stop everybody's
+    /// fold: its provider's records keep what left.
     async fn changed_set(&self, tally: &Tally) -> Result<Option<ClaimSet>, StoreError> {
-        match self.provider_age(tally.provider).await?.is_some_and(|age| age.root == tally.root) {
-            true => Ok(None),
-            false => self.claims(&tally.root).await,
+        if self.provider_age(tally.provider).await?.is_some_and(|age| age.root == tally.root) {
+            return Ok(None);
+        }
+        match self.claims(&tally.root).await {
+            Err(error @ StoreError::Malformed { .. }) => {
+                warn!(%error, "claims that left a set stay in the records");
+                Ok(None)
+            }
+            set => set,
         }
     }
 
