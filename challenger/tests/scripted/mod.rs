@@ -196,6 +196,10 @@ impl Provider for Scripted {
         Ok(Response::new(wire::DescribeReply { version, ..Default::default() }))
     }
 
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Err(Status::unimplemented("nothing was released"))
+    }
+
     async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         let wire::ClaimsRequest { offset, limit, .. } = request.into_inner();
         let served = self.claims_served.lock().unwrap().clone();
