@@ -38,7 +38,7 @@ pub const MAX_FACTS: usize = 4 * 4_096;
 /// One fact, encoded.
 pub const MAX_FACT_BYTES: usize = 256 * 1024;
 /// No fact is shorter: its hashes, its addresses and its signature alone are longer.
-const MIN_FACT_BYTES: usize = 256;
+const MIN_FACT_BYTES: usize = 160;
 /// The most challenges of one reveal that struck out: one of each provider.
 pub const MAX_STRUCK: usize = 4_096;
 /// The most slots of an epoch.

@@ -15,7 +15,10 @@ const fn shape(fields: &'static [(u64, &'static Shape)]) -> Shape {
 const LEAF: Shape = shape(&[]);
 const SIGNED_COMMIT: Shape = shape(&[(1, &LEAF)]);
 /// A decoded fact takes hundreds of bytes, however few it had on the wire.
-const FACT: Shape = Shape(&[(1, &LEAF), (4, &LEAF), (5, &LEAF), (6, &LEAF)], MIN_FACT_BYTES..=MAX_FACT_BYTES);
+const FACT: Shape = Shape(&[(1, &LEAF), (4, &SLICE_EVIDENCE), (5, &COMPACT_EVIDENCE)], MIN_FACT_BYTES..=MAX_FACT_BYTES);
+const SLICE_EVIDENCE: Shape = shape(&[(1, &LEAF), (2, &PLACED_CLAIM)]);
+const COMPACT_EVIDENCE: Shape = shape(&[(2, &PLACED_CLAIM)]);
+const PLACED_CLAIM: Shape = shape(&[(1, &LEAF), (2, &LEAF)]);
 const CHALLENGE: Shape = Shape(&[], 96..=512);
 pub(super) const REVEAL: Shape = shape(&[(3, &LEAF), (4, &LEAF), (6, &FACT), (7, &CHALLENGE)]);
 const BIT_VOTE: Shape = shape(&[(3, &LEAF)]);

@@ -404,7 +404,8 @@ fn a_fact_has_a_length_that_facts_have() {
         extra: vec![],
         child: Hash32::ZERO.0,
     };
-    (smallest.position, smallest.payload, smallest.words, smallest.evidence) = (0, Vec::new(), Vec::new(), Evidence::Missing);
+    // A compact answer that states every sample missing.
+    (smallest.position, smallest.payload, smallest.words, smallest.evidence) = (0, vec![1; 9], Vec::new(), Evidence::Missing);
     let length = wire::Fact::from(&smallest).encoded_len();
     assert!(length >= MIN_FACT_BYTES, "a fact may have {length} bytes");
     let reveal = Reveal { facts: vec![smallest], ..draw.reveal() };
