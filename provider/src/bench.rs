@@ -69,7 +69,9 @@ pub enum BenchError {
 fn byte_count(text: &str) -> Result<u64, String> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1u64 << 40), ("", 1)];
     let parsed = units.iter().find_map(|(unit, factor)| text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*factor));
-    parsed.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text} is no size: write a number, or one with KiB, MiB, GiB or TiB behind it"))
+    parsed
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("{text} is no size: write a number, or one with KiB, MiB, GiB or TiB behind it"))
 }
 
 /// What one kind of answer took, in microseconds.

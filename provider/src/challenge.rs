@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::bandwidth;
 use crate::error::StoreError;
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
-use crate::ingest::MAX_FRAME_BYTES;
 use crate::index::ReleasedClaim;
+use crate::ingest::MAX_FRAME_BYTES;
 use crate::storage;
 use crate::store::Store;
 

@@ -50,7 +50,9 @@ impl Config {
             ));
         }
         if self.scrub.bytes_per_s == 0 {
-            return Some("scrub.bytes_per_s is 0, so that a scrub never ends: give it a rate, or set scrub.every_s to 0 for none".to_owned());
+            return Some(
+                "scrub.bytes_per_s is 0, so that a scrub never ends: give it a rate, or set scrub.every_s to 0 for none".to_owned(),
+            );
         }
         let limits = [
             ("transfers", self.limits.transfers as u64),
