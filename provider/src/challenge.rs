@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::bandwidth;
 use crate::error::StoreError;
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
-use crate::ingest::MAX_FRAME_BYTES;
 use crate::index::ReleasedClaim;
+use crate::ingest::MAX_FRAME_BYTES;
 use crate::storage;
 use crate::store::Store;
 
@@ -157,7 +157,7 @@ impl ProviderService {
             newest: self.store.index().newest().await?.as_ref().map(Into::into),
             max_frame_bytes: MAX_FRAME_BYTES as u32,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            damaged_blocks: self.store.damaged_blocks(),
+            damaged_blocks: self.store.damaged_blocks().await?,
             scrubbed_at: self.store.index().scrubbed_at().await?.map_or(0, i64::cast_unsigned),
         })
     }
