@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tar::{Archive, Builder, EntryType, Header};
 
+use crate::durable;
 use crate::error::BuilderError;
 
 /// Writes the directory's archive. The same content always gives the same bytes.
@@ -56,11 +57,43 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<(), BuilderError> 
     Ok(())
 }
 
-/// Unpacks an archive into a new directory; nothing is ever written outside of it.
+/// Unpacks an archive into a new directory, which is there whole or not at all; nothing is ever written outside of it.
 pub fn unpack(archive: &mut File, directory: &Path) -> Result<(), BuilderError> {
     if directory.exists() {
         return Err(BuilderError::Exists(directory.to_owned()));
     }
-    fs::create_dir_all(directory).map_err(BuilderError::file(directory))?;
-    Archive::new(archive).unpack(directory).map_err(BuilderError::file(directory))
+    let parent = durable::parent(directory);
+    fs::create_dir_all(parent).map_err(BuilderError::file(parent))?;
+    let staging = tempfile::tempdir_in(parent).map_err(BuilderError::file(parent))?;
+    let unpacked = staging.path().join("unpacked");
+    fs::create_dir(&unpacked).map_err(BuilderError::file(&unpacked))?;
+    Archive::new(archive).unpack(&unpacked).map_err(BuilderError::file(directory))?;
+    fs::rename(&unpacked, directory).map_err(BuilderError::file(directory))?;
+    durable::sync_parent(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Defence: unpacking beside the target. Without it half of a directory stands under its final name.
+    #[test]
+    fn a_broken_archive_leaves_no_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("a"), "alpha").unwrap();
+        fs::write(tree.join("b"), vec![7; 100_000]).unwrap();
+        let mut packed = Vec::new();
+        pack(&tree, &mut packed).unwrap();
+        let path = directory.path().join("archive");
+        fs::write(&path, &packed[..50_000]).unwrap();
+        let out = directory.path().join("out");
+        unpack(&mut File::open(&path).unwrap(), &out).unwrap_err();
+        assert!(!out.exists());
+        fs::write(&path, &packed).unwrap();
+        unpack(&mut File::open(&path).unwrap(), &out).unwrap();
+        assert_eq!(fs::read(out.join("b")).unwrap(), vec![7; 100_000]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "nothing else is left");
+    }
 }

@@ -60,7 +60,14 @@ pub fn remove_dir(path: &Path) -> Result<(), BuilderError> {
 
 /// Held while a process works in a directory. The system lets go of it however the process ends.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child process that is being started still has a copy of it.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes the directory, which is made if need be; [`BuilderError::InUse`] while another process has it.

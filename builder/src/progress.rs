@@ -57,6 +57,7 @@ struct Current {
     /// What was done before: not part of the rate.
     at_first: u64,
     drawn: Option<Instant>,
+    ended: bool,
 }
 
 impl Line {
@@ -78,21 +79,20 @@ impl Progress for Line {
             return;
         }
         let now = Instant::now();
-        let fresh = Current { stage, began: now, at_first: done, drawn: None };
+        let fresh = Current { stage, began: now, at_first: done, drawn: None, ended: false };
         let current = match &mut self.current {
             Some(current) if current.stage == stage => current,
             current => current.insert(fresh),
         };
         let is_over = done >= total;
-        if !is_over && current.drawn.is_some_and(|drawn| now - drawn < REDRAW) {
+        // An archive has more bytes than its files: what comes behind the expected end is not drawn.
+        let was_over = std::mem::replace(&mut current.ended, is_over);
+        if (is_over && was_over) || (!is_over && current.drawn.is_some_and(|drawn| now - drawn < REDRAW)) {
             return;
         }
         current.drawn = Some(now);
         let line = describe(stage, done.saturating_sub(current.at_first), done, total, now - current.began);
         eprint!("\r\x1b[2K{line}{}", if is_over { "\n" } else { "" });
-        if is_over {
-            self.current = None;
-        }
     }
 }
 

@@ -24,14 +24,20 @@ use crate::verify::{Verified, verify};
 
 const VERSION: u32 = 1;
 
+/// Hears in words what begins.
+pub type Tell<'a> = dyn FnMut(&str) + Send + 'a;
+
 /// What is to be moved. Both clients must be connected with the right provider.
 pub struct Move<'a> {
     /// The keys of the owner.
     pub keys: &'a Keys,
     /// The object.
     pub object: Hash32,
-    /// Which replica; it keeps its number.
+    /// Which replica.
     pub replica: u64,
+    /// Its number at the new provider. A provider never takes a claim again that was released there: a replica that comes back needs a
+    /// number that it did not have there before.
+    pub to_replica: u64,
     /// The object's bytes at hand; without them they are restored from the old provider.
     pub source: Option<Source>,
     /// Whether the new claim has tags.
@@ -65,6 +71,7 @@ struct State {
     provider_registry: Address,
     from: ProviderId,
     to: ProviderId,
+    to_replica: u64,
     /// At the old provider.
     old: Claim,
     /// At the new provider.
@@ -86,7 +93,7 @@ pub struct Moved {
 }
 
 /// Moves. Killed at any point, a repeat finishes. `tell` hears what begins.
-pub async fn relocate(order: &Move<'_>, from: &mut Client, to: &mut Client, tell: &mut dyn FnMut(&str)) -> Result<Moved, BuilderError> {
+pub async fn relocate(order: &Move<'_>, from: &mut Client, to: &mut Client, tell: &mut Tell<'_>) -> Result<Moved, BuilderError> {
     if from.domain == to.domain {
         return Err(BuilderError::SameProvider(to.domain.provider));
     }
@@ -120,7 +127,7 @@ impl Move<'_> {
         journal: &mut Journal,
         from: &mut Client,
         to: &mut Client,
-        tell: &mut dyn FnMut(&str),
+        tell: &mut Tell<'_>,
     ) -> Result<Uploaded, BuilderError> {
         let source = match &self.source {
             Some(source) => source.clone(),
@@ -143,7 +150,7 @@ impl Move<'_> {
     }
 
     /// The object's bytes from the old provider, whole and checked.
-    async fn fetched(&self, old: &Claim, from: &mut Client, tell: &mut dyn FnMut(&str)) -> Result<Source, BuilderError> {
+    async fn fetched(&self, old: &Claim, from: &mut Client, tell: &mut Tell<'_>) -> Result<Source, BuilderError> {
         let path = self.work.join("object");
         if !path.exists() {
             tell("fetching from the old provider");
@@ -160,13 +167,13 @@ impl Move<'_> {
     }
 
     async fn prepared(&self, source: Source, domain: &ClaimDomain) -> Result<Prepared, BuilderError> {
-        let order = Order { source, replica_index: self.replica, domain: *domain, tags: self.tags };
+        let order = Order { source, replica_index: self.to_replica, domain: *domain, tags: self.tags };
         let (directory, keys) = (self.work.join("prepared"), self.keys.clone());
         spawn_blocking(move || prepare(&directory, &keys, &order, &mut Line::new())).await?
     }
 
     /// The new provider must hold every place asked for, in a set that it signed. Nothing is released otherwise.
-    async fn prove(&self, to: &mut Client, claim: &Claim, tell: &mut dyn FnMut(&str)) -> Result<Verified, BuilderError> {
+    async fn prove(&self, to: &mut Client, claim: &Claim, tell: &mut Tell<'_>) -> Result<Verified, BuilderError> {
         tell("checking the new provider");
         let newest = to.claim_set(0).await?;
         if newest.is_none_or(|(_, set)| set.index_of(&claim.hash()).is_none()) {
@@ -179,7 +186,7 @@ impl Move<'_> {
         }
     }
 
-    async fn give_up(&self, old: &Claim, from: &mut Client, tell: &mut dyn FnMut(&str)) -> Result<Released, BuilderError> {
+    async fn give_up(&self, old: &Claim, from: &mut Client, tell: &mut Tell<'_>) -> Result<Released, BuilderError> {
         tell("releasing the old provider");
         let released = release(from, &self.keys.signer, old).await?;
         if let Some(registry) = self.registry {
@@ -211,27 +218,28 @@ impl Journal {
             if !journal.is_of(order, &from.domain, &to.domain) {
                 return Err(BuilderError::OtherMove(order.work.clone()));
             }
-            // A replica that was moved away and back may be moved away again.
-            let is_back = journal.state.done == Step::Released && from.find(&order.wanted()).await.is_ok();
-            if !is_back {
+            // The same replica may be claimed again, with another tag key, and be moved again.
+            let is_again = journal.state.done == Step::Released && from.find(&order.wanted()).await.is_ok();
+            if !is_again {
                 return Ok(journal);
             }
         }
         let old = release::find(from, &order.wanted()).await?;
         let ClaimDomain { chain_id, provider_registry, provider } = from.domain;
-        let to = to.domain.provider;
-        let state = State { version: VERSION, chain_id, provider_registry, from: provider, to, old, new: None, done: Step::Begun };
+        let (to, to_replica) = (to.domain.provider, order.to_replica);
+        let state =
+            State { version: VERSION, chain_id, provider_registry, from: provider, to, to_replica, old, new: None, done: Step::Begun };
         let journal = Self { path, state };
         journal.write()?;
         Ok(journal)
     }
 
     fn is_of(&self, order: &Move<'_>, from: &ClaimDomain, to: &ClaimDomain) -> bool {
-        let State { chain_id, provider_registry, from: old, to: new, .. } = self.state;
+        let State { chain_id, provider_registry, from: old, to: new, to_replica, .. } = self.state;
         let domain = |provider| ClaimDomain { chain_id, provider_registry, provider };
         let claim = &self.state.old;
         let same_claim = (claim.object_id, claim.replica_index, claim.owner) == (order.object, order.replica, order.keys.signer.address());
-        same_claim && domain(old) == *from && domain(new) == *to
+        same_claim && to_replica == order.to_replica && domain(old) == *from && domain(new) == *to
     }
 
     fn reached(&mut self, step: Step) -> Result<(), BuilderError> {

@@ -160,6 +160,9 @@ struct Sending {
 
 type Frames = mpsc::Sender<wire::UploadFrame>;
 
+/// Takes an offset in the upload and the bytes there.
+type PassOn<'a> = dyn FnMut(u64, &[u8]) -> Result<(), BuilderError> + 'a;
+
 impl Sending {
     fn new(client: &Client, keys: &Keys, prepared: &Prepared) -> Self {
         let claim = prepared.claim();
@@ -205,7 +208,7 @@ impl Sending {
         self.fill_tags(from.saturating_sub(bytes), &mut |offset, data| pass_on(bytes.saturating_add(offset), data))
     }
 
-    fn fill_blocks(&self, from: u64, pass_on: &mut dyn FnMut(u64, &[u8]) -> Result<(), BuilderError>) -> Result<(), BuilderError> {
+    fn fill_blocks(&self, from: u64, pass_on: &mut PassOn<'_>) -> Result<(), BuilderError> {
         let manifest = self.prepared.manifest();
         let size = BLOCK_BYTES as u64;
         encrypt(
@@ -227,7 +230,7 @@ impl Sending {
         self.prepared.expect_source()
     }
 
-    fn fill_tags(&self, from: u64, pass_on: &mut dyn FnMut(u64, &[u8]) -> Result<(), BuilderError>) -> Result<(), BuilderError> {
+    fn fill_tags(&self, from: u64, pass_on: &mut PassOn<'_>) -> Result<(), BuilderError> {
         if self.prepared.tags_bytes() == 0 {
             return Ok(());
         }

@@ -53,7 +53,7 @@ impl Verified {
                 "{held} of {asked} places are held; {missing} are missing and {wrong} hold other bytes. The provider lost data: restore \
                  from another replica"
             ),
-            Some(bound) if bound == 0.0 => format!("all {groups} places of the replica were fetched and are right: nothing is lost"),
+            Some(0.0) => format!("all {groups} places of the replica were fetched and are right: nothing is lost"),
             Some(bound) => format!(
                 "{held} of {asked} random places (of {groups}) are held and right. With 95 % confidence less than {:.2} % of the replica is \
                  lost (3/{asked})",

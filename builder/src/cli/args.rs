@@ -274,6 +274,9 @@ pub(super) struct Move {
     pub to_id: u64,
     #[command(flatten)]
     pub replica: Replica,
+    /// Which replica it will be at the new provider; without it the same. To move a replica back, give a number that is new there.
+    #[arg(long)]
+    pub to_replica: Option<u64>,
     #[command(flatten)]
     pub at_hand: AtHand,
     #[command(flatten)]

@@ -201,6 +201,7 @@ async fn run_move(arguments: Move) -> Result<(), BuilderError> {
         keys: &keys,
         object,
         replica,
+        to_replica: arguments.to_replica.unwrap_or(replica),
         source: arguments.at_hand.source(),
         tags: !arguments.no_tags,
         work,
@@ -212,7 +213,7 @@ async fn run_move(arguments: Move) -> Result<(), BuilderError> {
         eprintln!("at the new provider: {}", proof.words());
     }
     let printed = json!({
-        "objectId": object, "replica": replica, "oldRoot": moved.old.root, "newRoot": moved.new.root, "oldClaimHash": moved.old.hash(),
+        "objectId": object, "replica": replica, "toReplica": moved.new.replica_index, "oldRoot": moved.old.root, "newRoot": moved.new.root, "oldClaimHash": moved.old.hash(),
         "newClaimHash": moved.new.hash(), "proof": moved.proof, "keptUntil": moved.kept_until, "published": registry.is_some(),
     });
     print(arguments.json, &printed);

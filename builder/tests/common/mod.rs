@@ -51,6 +51,7 @@ impl Node {
             provider_registry: Address([1; 20]),
             settlement: Address([2; 20]),
             limits,
+            scrub: Default::default(),
             telemetry: Default::default(),
         };
         let shutdown = CancellationToken::new();
