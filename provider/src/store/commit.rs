@@ -22,7 +22,9 @@ impl Store {
         }
         let (_in_use, owned) = self.use_proposal(claim_hash).await?;
         let terms = self.tag_terms(&owned.claim).await?;
+        let writing = self.writing.lock().await;
         self.reclaim(&claim_hash, &owned.claim).await?;
+        drop(writing);
         let (files, claim) = (self.files.clone(), owned.claim.clone());
         spawn_blocking(move || files.check(&claim_hash, &claim, terms.as_ref())).await??;
 
