@@ -29,7 +29,10 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// Reads everything again and again, as configured, until the shutdown.
 pub async fn keep_scrubbing(store: Arc<Store>, settings: Scrub, shutdown: CancellationToken) {
-    while settings.every_s > 0 {
+    if settings.every_s == 0 {
+        return;
+    }
+    loop {
         let due = due_in(&store, settings.every_s).await.unwrap_or(RETRY);
         tokio::select! {
             () = shutdown.cancelled() => return,
