@@ -64,24 +64,33 @@ pub struct Running {
     pub address: SocketAddr,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     shutdown: CancellationToken,
+    /// What else goes on; each ends with the shutdown.
+    tasks: Vec<JoinHandle<()>>,
     _lock: File,
 }
 
 impl Running {
     /// Waits for the shutdown and for calls in flight, for a few seconds.
     pub async fn wait(self) -> Result<(), AppError> {
+        let shutdown = self.shutdown;
         let grace = async {
-            self.shutdown.cancelled().await;
+            shutdown.cancelled().await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         let abort = self.serving.abort_handle();
-        tokio::select! {
+        let ended = tokio::select! {
             served = self.serving => served.map_err(|_| StoreError::Task)?.map_err(AppError::Serve),
             () = grace => {
                 abort.abort();
                 Ok(())
             }
+        };
+        shutdown.cancel();
+        for task in self.tasks {
+            // A read that hangs keeps nobody here.
+            let _ = tokio::time::timeout(SHUTDOWN_GRACE, task).await;
         }
+        ended
     }
 }
 
@@ -100,11 +109,11 @@ pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(provider)
         .add_service(ingest);
-    tokio::spawn(scrub::keep_scrubbing(Arc::clone(&store), config.scrub.clone(), shutdown.clone()));
-    tokio::spawn(keep_purging(store, shutdown.clone()));
+    let scrubbing = tokio::spawn(scrub::keep_scrubbing(Arc::clone(&store), config.scrub.clone(), shutdown.clone()));
+    let tasks = vec![scrubbing, tokio::spawn(keep_purging(store, shutdown.clone()))];
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned()));
     info!(%address, provider = %config.provider_id, "serving");
-    Ok(Running { address, serving, shutdown, _lock: lock })
+    Ok(Running { address, serving, shutdown, tasks, _lock: lock })
 }
 
 /// Removes the data of released claims when it is due.

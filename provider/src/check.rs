@@ -1,6 +1,6 @@
 //! The check of a whole upload, in one pass and constant memory. It blocks.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use assay_core::replica::BLOCK_BYTES;
 use assay_core::slice::{NODE_BYTES, OutboardBuilder};
 
 use crate::error::StoreError;
-use crate::files::{Files, upload_bytes};
+use crate::files::{Files, remove_if_there, upload_bytes};
 use crate::replica::tag_record;
 
 /// Tags that are read at a time.
@@ -44,6 +44,23 @@ impl Files {
             self.discard(claim_hash)?;
         }
         checked
+    }
+
+    /// Makes the outboard of a stored replica again, and keeps it when the replica's bytes are whole. Tells whether they are.
+    pub fn mend_outboard(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let place = self.outboard(&claim.root);
+        let beside = place.with_extension("mended");
+        let outboard = File::create(&beside)?;
+        let root = File::open(self.replica(&claim.root))
+            .map_err(StoreError::from)
+            .and_then(|data| write_outboard(&data, &outboard, claim.blocks, |_| Ok(())));
+        if root.as_ref().ok() != Some(&claim.root) {
+            remove_if_there(&beside)?;
+            return root.map(|_| false);
+        }
+        outboard.sync_all()?;
+        fs::rename(&beside, &place)?;
+        Ok(true)
     }
 
     fn check_with_tags(&self, claim_hash: &Hash32, claim: &Claim, terms: &TagTerms) -> Result<(), StoreError> {

@@ -38,7 +38,7 @@ pub enum Change {
         /// The claim.
         owned: OwnedClaim,
         /// The key that it names.
-        tag_key: Option<TagKey>,
+        tag_key: Option<Box<TagKey>>,
     },
     /// It holds one claim less.
     Released {
@@ -169,7 +169,7 @@ impl Record {
                 let (claim, signature) = added.parse()?;
                 let tag_key = match claim.tag_key_id == Hash32::ZERO {
                     true => None,
-                    false => Some(convert::tag_key(&self.tag_key)?),
+                    false => Some(Box::new(convert::tag_key(&self.tag_key)?)),
                 };
                 Change::Added { owned: OwnedClaim { claim, signature }, tag_key }
             }

@@ -29,7 +29,10 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// Reads everything again and again, as configured, until the shutdown.
 pub async fn keep_scrubbing(store: Arc<Store>, settings: Scrub, shutdown: CancellationToken) {
-    while settings.every_s > 0 {
+    if settings.every_s == 0 {
+        return;
+    }
+    loop {
         let due = due_in(&store, settings.every_s).await.unwrap_or(RETRY);
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -69,17 +72,17 @@ pub async fn begun(store: &Arc<Store>, settings: &Scrub, shutdown: &Cancellation
 async fn walk(store: &Arc<Store>, run: ScrubRun, settings: &Scrub, shutdown: &CancellationToken) -> Result<ScrubRun, StoreError> {
     let mut walk = Walk { store, run, saved: Instant::now() };
     while let Some(claim) = walk.replica().await? {
-        while walk.run.at_block < claim.blocks {
-            if shutdown.is_cancelled() {
-                store.index().save_scrub(&walk.run).await?;
+        let before = walk.run.clone();
+        if !walk.through(&claim, settings, shutdown).await? {
+            return Ok(walk.run);
+        }
+        if walk.run.damaged_blocks > before.damaged_blocks && walk.mend(&claim).await? {
+            // What counts is how things are now.
+            (walk.run.blocks, walk.run.damaged_blocks, walk.run.unreadable_blocks) =
+                (before.blocks, before.damaged_blocks, before.unreadable_blocks);
+            walk.run.at_block = before.at_block;
+            if !walk.through(&claim, settings, shutdown).await? {
                 return Ok(walk.run);
-            }
-            let begun = Instant::now();
-            let bytes = walk.step(&claim).await?;
-            let due = Duration::from_secs_f64(bytes as f64 / settings.bytes_per_s.max(1) as f64);
-            tokio::select! {
-                () = shutdown.cancelled() => (),
-                () = sleep(due.saturating_sub(begun.elapsed())) => (),
             }
         }
     }
@@ -111,6 +114,36 @@ impl Walk<'_> {
             (self.run.at_root, self.run.at_block) = (Some(claim.root), 0);
         }
         Ok(next)
+    }
+
+    /// Reads what is left of a replica; `false` when the shutdown came first.
+    async fn through(&mut self, claim: &Claim, settings: &Scrub, shutdown: &CancellationToken) -> Result<bool, StoreError> {
+        while self.run.at_block < claim.blocks {
+            if shutdown.is_cancelled() {
+                self.store.index().save_scrub(&self.run).await?;
+                return Ok(false);
+            }
+            let begun = Instant::now();
+            let bytes = self.step(claim).await?;
+            let due = Duration::from_secs_f64(bytes as f64 / settings.bytes_per_s.max(1) as f64);
+            tokio::select! {
+                () = shutdown.cancelled() => (),
+                () = sleep(due.saturating_sub(begun.elapsed())) => (),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a new outboard where the data is whole: a damaged outboard alone makes half of a replica look lost.
+    async fn mend(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let of = claim.clone();
+        let mended = self.store.read(move |files| files.mend_outboard(&of)).await?;
+        match &mended {
+            Ok(true) => info!(replica = %claim.root, "the data is whole; its outboard was made again"),
+            Ok(false) => (),
+            Err(error) => warn!(replica = %claim.root, %error, "a new outboard cannot be made"),
+        }
+        Ok(mended.unwrap_or(false))
     }
 
     /// Reads the next blocks of a replica. Gives the bytes read.

@@ -195,7 +195,8 @@ async fn a_failure_of_the_system_is_not_signed_as_a_loss_in_any_mode() {
     node.stop().await;
 }
 
-// Defence: the checksum of the powers' file. Without it a flipped bit there makes a signed proof wrong although all data is whole.
+// Defence: the checksum of the powers' file, and `verify` in `Gathered::prove` behind it. Without both a damaged file makes a signed proof
+// wrong although all data is whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_powers_silence_compact_answers_until_the_key_is_put_again() {
     let directory = tempfile::tempdir().unwrap();

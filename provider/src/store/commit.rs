@@ -22,7 +22,9 @@ impl Store {
         }
         let (_in_use, owned) = self.use_proposal(claim_hash).await?;
         let terms = self.tag_terms(&owned.claim).await?;
+        let writing = self.writing.lock().await;
         self.reclaim(&claim_hash, &owned.claim).await?;
+        drop(writing);
         let (files, claim) = (self.files.clone(), owned.claim.clone());
         spawn_blocking(move || files.check(&claim_hash, &claim, terms.as_ref())).await??;
 
@@ -63,7 +65,7 @@ impl Store {
         let set = self.with_keys(claims).await?;
         let (files, claim) = (self.files.clone(), owned.claim.clone());
         spawn_blocking(move || files.keep(&claim_hash, &claim)).await??;
-        let (root, tag_key) = (owned.claim.root, set.tag_key(&owned.claim.tag_key_id).cloned());
+        let (root, tag_key) = (owned.claim.root, set.tag_key(&owned.claim.tag_key_id).cloned().map(Box::new));
         let signed = self.sign(sequence, &set, Change::Added { owned, tag_key }).await?;
         info!(claim = %claim_hash, %root, sequence, "replica stored");
         Ok(signed)
@@ -123,7 +125,7 @@ impl Store {
             let set = self.index.set(sequence).await?.ok_or(StoreError::Damaged("claim_set"))?;
             // A version of which the index alone knows is one that only added something: releases came with the log.
             let owned = self.index.added_in(sequence).await?.ok_or(StoreError::LogGap(sequence))?;
-            let tag_key = self.index.tag_key(&owned.claim.tag_key_id).await?.map(|(key, _)| key);
+            let tag_key = self.index.tag_key(&owned.claim.tag_key_id).await?.map(|(key, _)| Box::new(key));
             let (log, entry) = (self.log.clone(), Entry { set, change: Change::Added { owned, tag_key } });
             spawn_blocking(move || log.append(&entry)).await??;
         }

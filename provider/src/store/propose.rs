@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Brings bytes back that a crash left under their final name.
+    /// Brings bytes back that a crash left under their final name. The caller holds `writing`.
     pub(super) async fn reclaim(&self, hash: &Hash32, claim: &Claim) -> Result<(), StoreError> {
         if self.is_unused(&claim.root).await? {
             let (files, hash, claim) = (self.files.clone(), *hash, claim.clone());
