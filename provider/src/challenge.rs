@@ -8,6 +8,7 @@ use assay_core::challenge::{Answer, Challenge, Kind, answer_signing_digest, seal
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::merkle::StandardTree;
+use assay_core::secp::Signature65;
 use assay_core::slice::Slice;
 use assay_proto::convert;
 use assay_proto::provider::v1 as wire;
@@ -52,14 +53,26 @@ impl ProviderService {
             Kind::LOCALITY => self.chain(&challenge).await?,
             kind => return Err(StoreError::UnknownKind(kind)),
         };
-        let digest = answer.digest();
         if challenge.kind == Kind::STORAGE {
-            let signature = self.store.key().sign(&answer_signing_digest(&challenge, &digest))?;
+            let signature = self.signed(&challenge, &answer)?;
             return Ok(wire::ChallengeReply::new(answer, Some(&signature)));
         }
+        let digest = answer.digest();
         let key = SlotKey { oracle: challenge.oracle, epoch: challenge.epoch, slot: challenge.slot };
         self.store.given().remember(key, (challenge.digest(), digest))?;
         Ok(wire::ChallengeReply::new(answer, None))
+    }
+
+    /// What goes to the chain: slices, whatever the storage challenge would have wanted here.
+    pub(crate) async fn late_answer(&self, challenge: &Challenge) -> Result<(Answer, Signature65), StoreError> {
+        self.store.expect_ours(&challenge.instance, challenge.provider)?;
+        let answer = Answer { payload: Vec::new(), samples: self.slices(challenge).await? };
+        let signature = self.signed(challenge, &answer)?;
+        Ok((answer, signature))
+    }
+
+    fn signed(&self, challenge: &Challenge, answer: &Answer) -> Result<Signature65, StoreError> {
+        Ok(self.store.key().sign(&answer_signing_digest(challenge, &answer.digest()))?)
     }
 
     async fn block(&self, challenge: &Challenge) -> Result<Answer, StoreError> {

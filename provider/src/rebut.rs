@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use assay_chain::transaction::{self, Mined, SendConfig, TransactionError};
 use assay_chain::{ChainError, LateAnswer, Rpc, calls};
-use assay_core::challenge::{Answer, Asked, Challenge, Kinds};
+use assay_core::challenge::{Answer, Asked, Challenge};
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
 use assay_core::observation::{Fault, facts_root};
 use assay_core::report::Report;
 use assay_core::secp::{SecretKey, Signature65};
-use assay_core::transcript::{Outcome, judge};
+use assay_core::transcript::{Outcome, judge_late};
 use assay_core::verdict::silence_digest;
 use assay_daemon::config::{self, ConfigError};
 use assay_daemon::keystore::{self, KeystoreError, Password};
 use assay_proto::convert::ConvertError;
-use assay_proto::provider::v1::{ChallengeReply, ChallengeRequest};
 use clap::Args;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -248,12 +247,12 @@ pub(crate) async fn run(arguments: Rebut) -> Result<(), RebutError> {
         challenge.epoch
     ))?;
     let answer = answer(&config, receipt_key, challenge).await?;
-    say(&format!("This store holds all {} chunks that were asked for, and they lead to the claims.", challenge.chunks))?;
+    say(&format!("This store holds all {} chunks that were asked for, and they lead to the claims.", challenge.samples().len()))?;
     let rpc = Rpc::connect(&arguments.rpc).await?;
     rpc.check_chain(config.chain_id)?;
     rpc.check_code("settlement", &config.settlement).await?;
     say(&format!(
-        "Sending the answer to {} from {}: about 2 million gas. Everybody can then check it; an answer that turned out wrong would be slashed.",
+        "Sending the answer to {} from {}: about 2.3 million gas. Everybody can then check it; an answer that turned out wrong would be slashed.",
         config.settlement,
         sender.address()
     ))?;
@@ -264,7 +263,7 @@ pub(crate) async fn run(arguments: Rebut) -> Result<(), RebutError> {
     ))
 }
 
-/// The answer exactly as over gRPC, and judged as there.
+/// The answer by slices, judged as every reader of the chain will.
 async fn answer(config: &Config, receipt_key: SecretKey, challenge: &Challenge) -> Result<LateAnswer, RebutError> {
     let address = receipt_key.address();
     let store = Store::open_beside(config, receipt_key).await?;
@@ -273,23 +272,20 @@ async fn answer(config: &Config, receipt_key: SecretKey, challenge: &Challenge) 
         StoreError::UnknownClaimSet(root) => RebutError::ClaimsChanged(root),
         error => error.into(),
     })?;
-    let reply: ChallengeReply = ProviderService::new(store).answer(ChallengeRequest::from(challenge)).await?;
-    let (answer, signature) = reply.parse()?;
+    let (answer, signature) = ProviderService::new(store).late_answer(challenge).await?;
     late(&answer, signature, challenge, &claims, &address)
 }
 
 /// Only an answer without any fault may go to the chain.
 fn late(
     answer: &Answer,
-    signature: Option<Signature65>,
+    signature: Signature65,
     challenge: &Challenge,
     claims: &ClaimSet,
     receipt_key: &Address,
 ) -> Result<LateAnswer, RebutError> {
     let asked = Asked { challenge, claims: Some(claims), kept: None };
-    let (Some(signature), Outcome::Checked(checked)) =
-        (signature, judge(Kinds::standard(), &asked, answer, signature.as_ref(), receipt_key))
-    else {
+    let Outcome::Checked(checked) = judge_late(&asked, answer, &signature, receipt_key) else {
         return Err(RebutError::NoAnswer);
     };
     if !checked.all_valid() {

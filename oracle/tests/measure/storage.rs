@@ -83,6 +83,7 @@ async fn with_tags(storage: fn(usize) -> Reply) -> World {
     let mut params = params();
     params.probing.storage_timeout_ms = 10_000;
     params.deadlines.commit_ms = 12_000;
+    params.probing.slices_one_in = 1_000_000;
     World::ahead(params, vec![host.serve().await]).await
 }
 

@@ -177,6 +177,7 @@ pub struct Observation {
     pub struck: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "8")]
     pub evidence_root: ::prost::bytes::Bytes,
+    /// Empty without facts.
     #[prost(bytes = "bytes", tag = "9")]
     pub facts_root: ::prost::bytes::Bytes,
     /// Hid the values until the reveal.

@@ -20,7 +20,7 @@ impl TryFrom<wire::Observation> for SaltedObservation {
             witness: Witness::from_parts(wire.witness, hash_or_zero(&wire.witnessed, "witnessed")?).ok_or(malformed("witness"))?,
             struck: hash_or_zero(&wire.struck, "struck")?,
             evidence_root: hash(&wire.evidence_root, "evidence_root")?,
-            facts_root: hash(&wire.facts_root, "facts_root")?,
+            facts_root: hash_or_zero(&wire.facts_root, "facts_root")?,
         };
         Ok(Self { observation, salt: hash(&wire.salt, "salt")? })
     }
@@ -39,7 +39,7 @@ impl From<&SaltedObservation> for wire::Observation {
             witnessed: bytes_unless_zero(&witnessed),
             struck: bytes_unless_zero(&observation.struck),
             evidence_root: wire_bytes(&observation.evidence_root.0),
-            facts_root: wire_bytes(&observation.facts_root.0),
+            facts_root: bytes_unless_zero(&observation.facts_root),
             salt: wire_bytes(&salted.salt.0),
         }
     }
