@@ -23,9 +23,10 @@ use tonic::{Status, Streaming};
 use tracing::warn;
 
 use crate::error::StoreError;
-use crate::files::{Files, Replica};
+use crate::files::Files;
 use crate::given::SlotKey;
 use crate::ingest::MAX_FRAME_BYTES;
+use crate::replica::Replica;
 use crate::store::Store;
 
 /// Receipts or groups that wait for the network.
@@ -289,6 +290,6 @@ impl Reader {
             self.opened = Some((place.root, files.open_replica(&place.root, place.total_bytes).ok()));
         }
         let (_, replica) = self.opened.as_ref()?;
-        replica.as_ref()?.group(place.group)
+        replica.as_ref()?.group(place.group).ok().flatten()
     }
 }

@@ -1,34 +1,29 @@
 //! The `Provider` service: who we are, what we claim, answers, seals.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::challenge::kinds::{availability, latency};
-use assay_core::challenge::{Answer, Challenge, Kind, Sample, answer_signing_digest, seal_digest, seal_leaf};
+use assay_core::challenge::{Answer, Challenge, Kind, answer_signing_digest, seal_digest, seal_leaf};
 use assay_core::claim::{ClaimRoot, ClaimSet};
-use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::merkle::StandardTree;
-use assay_core::replica::CHUNKS_PER_BLOCK;
 use assay_core::slice::Slice;
 use assay_proto::convert;
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_server::Provider;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::warn;
 
 use crate::bandwidth;
 use crate::error::StoreError;
-use crate::files::{Files, Replica, present};
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
 use crate::ingest::MAX_FRAME_BYTES;
+use crate::index::ReleasedClaim;
+use crate::storage;
 use crate::store::Store;
 
-/// The most claims of one page.
+/// The most claims or releases of one page.
 const MAX_PAGE: u32 = 1000;
 
 /// The service for oracles.
@@ -46,11 +41,14 @@ impl ProviderService {
     pub(crate) async fn answer(&self, request: wire::ChallengeRequest) -> Result<wire::ChallengeReply, StoreError> {
         let challenge = Challenge::try_from(request)?;
         self.store.expect_ours(&challenge.instance, challenge.provider)?;
+        if !challenge.has_possible_extra() {
+            return Err(convert::malformed("extra").into());
+        }
         let answer = match challenge.kind {
             Kind::AVAILABILITY => Answer::of_payload(availability::echo(&challenge)),
             Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(&challenge)),
             Kind::LATENCY_BLOCK => self.block(&challenge).await?,
-            Kind::STORAGE => Answer { payload: Vec::new(), samples: self.slices(&challenge).await? },
+            Kind::STORAGE => self.storage(&challenge).await?,
             kind => return Err(StoreError::UnknownKind(kind)),
         };
         let digest = answer.digest();
@@ -72,13 +70,35 @@ impl ProviderService {
         Ok(Answer { payload, samples })
     }
 
+    /// By compact proofs where the challenge asks for them, by slices elsewhere.
+    async fn storage(&self, challenge: &Challenge) -> Result<Answer, StoreError> {
+        let set = self.claims_of(challenge).await?;
+        if challenge.compact_plan(&set).is_empty() {
+            return Ok(Answer { payload: Vec::new(), samples: self.slices(challenge).await? });
+        }
+        let (claims, asked) = (Arc::clone(&set), challenge.clone());
+        let (gathered, found) = self.store.read(move |files| storage::gather(files, &claims, &asked)).await??;
+        self.store.note(found).await;
+        let mut powers = storage::PowersByKey::new();
+        for key in gathered.keys() {
+            powers.insert(key, self.store.powers(key).await?.1);
+        }
+        self.store.compute(move || gathered.prove(&set, &powers)).await?
+    }
+
     async fn slices(&self, challenge: &Challenge) -> Result<Vec<Option<Slice>>, StoreError> {
+        let set = self.claims_of(challenge).await?;
+        let samples = challenge.samples();
+        let (slices, found) = self.store.read(move |files| storage::read_slices(files, &set, &samples)).await??;
+        self.store.note(found).await;
+        Ok(slices)
+    }
+
+    async fn claims_of(&self, challenge: &Challenge) -> Result<Arc<ClaimSet>, StoreError> {
         if challenge.claim_blocks == 0 {
             return Err(StoreError::NothingClaimed);
         }
-        let set = self.store.claim_set(&ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }).await?;
-        let samples = challenge.samples();
-        Ok(self.store.read(move |files| read_slices(files, &set, &samples)).await??)
+        self.store.claim_set(&ClaimRoot { hash: challenge.claim_root, blocks: challenge.claim_blocks }).await
     }
 
     async fn sealed(&self, request: wire::SealRequest) -> Result<wire::SealReply, StoreError> {
@@ -114,8 +134,16 @@ impl ProviderService {
             0 => Vec::new(),
             _ => index.claims_page(set.sequence, request.offset, limit).await?,
         };
+        let named = claims.iter().map(|owned| owned.claim.tag_key_id).filter(|id| !id.is_zero()).collect();
+        let tag_keys = index.tag_keys(named).await?.iter().map(|key| convert::wire_bytes(&key.to_bytes())).collect();
         let claims = claims.iter().map(|owned| wire::SignedClaim::new(&owned.claim, &owned.signature));
-        Ok(wire::ClaimsReply { claims: claims.collect(), set: Some((&set).into()) })
+        Ok(wire::ClaimsReply { claims: claims.collect(), set: Some((&set).into()), tag_keys })
+    }
+
+    async fn released(&self, request: wire::ReleasesRequest) -> Result<wire::ReleasesReply, StoreError> {
+        let limit = request.limit.min(MAX_PAGE);
+        let releases = self.store.index().releases_after(request.after_sequence, limit).await?;
+        Ok(wire::ReleasesReply { releases: releases.iter().map(ReleasedClaim::to_wire).collect() })
     }
 
     async fn description(&self) -> Result<wire::DescribeReply, StoreError> {
@@ -129,31 +157,10 @@ impl ProviderService {
             newest: self.store.index().newest().await?.as_ref().map(Into::into),
             max_frame_bytes: MAX_FRAME_BYTES as u32,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            damaged_blocks: self.store.damaged_blocks(),
+            scrubbed_at: self.store.index().scrubbed_at().await?.map_or(0, i64::cast_unsigned),
         })
     }
-}
-
-/// Reads every sample; what is gone or does not lead to its root is missing. An error of the system is none of that: a signed "missing" is
-/// slashed, and whoever fills our table of open files must not bring it about.
-fn read_slices(files: &Files, set: &ClaimSet, samples: &[Sample]) -> io::Result<Vec<Option<Slice>>> {
-    let mut opened: HashMap<Hash32, Option<Replica>> = HashMap::new();
-    let mut read = |sample: &Sample| {
-        let Some((claim, block)) = set.locate(sample.block) else { return Ok(None) };
-        let replica = match opened.entry(claim.root) {
-            Entry::Occupied(replica) => replica.into_mut(),
-            Entry::Vacant(free) => free.insert(present(files.open_replica(&claim.root, claim.bytes()))?),
-        };
-        let chunk = block.saturating_mul(CHUNKS_PER_BLOCK).saturating_add(u64::from(sample.chunk));
-        let slice = match replica {
-            Some(replica) => replica.slice(chunk)?,
-            None => None,
-        };
-        if slice.is_none() {
-            warn!(replica = %claim.root, chunk, "a stored chunk is missing or damaged");
-        }
-        Ok(slice)
-    };
-    samples.iter().map(&mut read).collect()
 }
 
 #[tonic::async_trait]
@@ -164,6 +171,10 @@ impl Provider for ProviderService {
 
     async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         Ok(Response::new(self.page(request.into_inner()).await?))
+    }
+
+    async fn releases(&self, request: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Ok(Response::new(self.released(request.into_inner()).await?))
     }
 
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<wire::ChallengeReply>, Status> {

@@ -91,6 +91,8 @@ pub struct Limits {
     pub upload_idle_s: u64,
     /// How long an incomplete upload is kept, in seconds.
     pub proposal_ttl_s: u64,
+    /// How long the data of a released claim is kept, in seconds: as long as a challenge may ask for it.
+    pub release_grace_s: u64,
     /// How long a challenge may wait and read, in milliseconds.
     pub challenge_timeout_ms: u64,
     /// Bandwidth streams at a time, each direction of a window counted.
@@ -116,6 +118,7 @@ impl Default for Limits {
             requests_per_connection: 64,
             upload_idle_s: 30,
             proposal_ttl_s: 86_400,
+            release_grace_s: 10 * 86_400,
             challenge_timeout_ms: 10_000,
             bandwidth_streams: 8,
             bandwidth_bytes: MAX_TEST_BYTES,

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use assay_core::challenge::Kind;
-use assay_core::claim::{ClaimError, ClaimRoot};
+use assay_core::claim::{ClaimError, ClaimRoot, MAX_TAG_KEYS};
+use assay_core::compact::CompactError;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
 use assay_core::secp::SecpError;
@@ -88,6 +89,47 @@ pub enum StoreError {
         /// The root computed.
         found: Hash32,
     },
+    /// A tag is wrong.
+    #[error("{0}; the upload was discarded")]
+    BadTags(CompactError),
+    /// The powers are not of their key.
+    #[error("the tag key is refused: {0}")]
+    BadPowers(CompactError),
+    /// The key of a claim is not here.
+    #[error("tag key {0} is not known here: put it with its powers, then commit again")]
+    NoTagKey(Hash32),
+    /// The file of a key's powers is damaged.
+    #[error("the powers of tag key {0} are damaged or gone on this disk: let its owner put the key again")]
+    PowersDamaged(Hash32),
+    /// Too many different keys.
+    #[error("this provider keeps {MAX_TAG_KEYS} tag keys, and all are in use: name one of yours that is known here")]
+    TooManyTagKeys,
+    /// Our own proof does not stand.
+    #[error("the proof over the stored blocks does not stand ({0}); nothing was signed")]
+    OwnProof(CompactError),
+    /// The signature under a release is not by the claim's owner.
+    #[error("the release is not signed by the claim's owner {0} for this provider, chain and registry")]
+    ReleaseSignature(Address),
+    /// No such claim.
+    #[error("claim {0} is not stored here")]
+    NotClaimed(Hash32),
+    /// The claim was given up.
+    #[error("claim {0} was released. Its release could be repeated by anybody, so this very claim is taken no more: change its index or tag key")]
+    Released(Hash32),
+    /// Tags of an earlier claim are in the way.
+    #[error("replica {root} is kept for an earlier claim with other tags until {until} (unix seconds): propose it again then")]
+    KeptWithOtherTags {
+        /// The replica.
+        root: Hash32,
+        /// Unix seconds.
+        until: i64,
+    },
+    /// The claim set holds data that was removed after its release.
+    #[error("claim set {} holds a claim that was released and whose data is not kept any more", .0.hash)]
+    Purged(ClaimRoot),
+    /// More groups than one call gives.
+    #[error("one call gives at most {0} groups")]
+    TooManyGroups(usize),
     /// The configured capacity is used up.
     #[error("{asked} bytes do not fit into the {free} that are free")]
     Capacity {
@@ -97,7 +139,7 @@ pub enum StoreError {
         free: u64,
     },
     /// The disk is full.
-    #[error("the provider's disk is full")]
+    #[error("the provider's disk is full; what was stored and received before is untouched. Free space on it, then repeat the call")]
     DiskFull,
     /// The challenge names a claim set that is not kept here.
     #[error("claim set {} with {} blocks is not known here", .0.hash, .0.blocks)]
@@ -147,13 +189,13 @@ pub enum StoreError {
     #[error("file system: {0}")]
     Io(io::Error),
     /// The index failed.
-    #[error("index: {0}")]
-    Index(#[from] sqlx::Error),
+    #[error("index: {0}; {remedy}", remedy = remedy(.0))]
+    Index(sqlx::Error),
     /// The index cannot be brought to this version.
     #[error("the index was written by another version of assay-provider: {0}; run that version")]
     Migrate(#[from] MigrateError),
     /// The index cannot be opened.
-    #[error("index {}: {source}; {}", path.display(), sqlite::remedy(code(source).as_deref()))]
+    #[error("index {}: {source}; {}", path.display(), remedy(source))]
     OpenIndex {
         /// The file.
         path: PathBuf,
@@ -161,8 +203,22 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The index holds something that this code did not write.
-    #[error("the index is damaged: {0}")]
+    #[error("the index is damaged ({0}); stop the provider and run `assay-provider index rebuild`")]
     Damaged(&'static str),
+    /// A file of the log of claim sets does not read.
+    #[error(
+        "{} is damaged: it says what was signed, and without it another set could be signed under its number. Restore it from a backup          of the data directory", .0.display()
+    )]
+    LogDamaged(PathBuf),
+    /// The log and the index do not agree on what was signed.
+    #[error("claim set {0} was signed already with another content; the data directory was mixed from two: restore one backup whole")]
+    SequenceTaken(u64),
+    /// The log lacks a version.
+    #[error("claim set {0} is missing in claim-sets although later ones were signed: restore the directory from a backup")]
+    LogGap(u64),
+    /// The log belongs to another provider, chain or registry.
+    #[error("claim set {0} in claim-sets is of another provider, chain or registry: correct provider_id, chain_id and provider_registry")]
+    OtherLog(u64),
     /// The index belongs to another provider, chain or registry.
     #[error(
         "the data directory holds claims of provider {provider} on chain {chain_id}, and the config names another; correct provider_id, \
@@ -194,6 +250,34 @@ impl StoreError {
     }
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match primary_code(&error) {
+            Some(SQLITE_FULL) => Self::DiskFull,
+            _ => Self::Index(error),
+        }
+    }
+}
+
+const SQLITE_CORRUPT: u32 = 11;
+const SQLITE_FULL: u32 = 13;
+const SQLITE_NOTADB: u32 = 26;
+
+/// What an operator can do.
+fn remedy(error: &sqlx::Error) -> &'static str {
+    match primary_code(error) {
+        Some(SQLITE_CORRUPT | SQLITE_NOTADB) => {
+            "stop the provider and run `assay-provider index rebuild`: it makes a new index from what lies beside it, and nothing signed is lost"
+        }
+        _ => sqlite::remedy(code(error).as_deref()),
+    }
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    // The low byte of an extended code is the primary one.
+    Some(code(error)?.parse::<u32>().ok()? & 0xff)
+}
+
 /// SQLite's result code.
 fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)
@@ -219,15 +303,15 @@ impl From<StoreError> for Status {
         use StoreError as E;
         let text = refused.to_string();
         match refused {
-            E::Malformed(_) | E::Claim(_) | E::TooLarge(_) | E::Frame | E::SealCount(_) => Self::invalid_argument(text),
-            E::OwnerSignature(_) | E::OwnerRefused(_) => Self::permission_denied(text),
-            E::NotProposed(_) | E::UnknownReplica(_) | E::UnknownSequence(_) => Self::not_found(text),
+            E::Malformed(_) | E::Claim(_) | E::TooLarge(_) | E::Frame | E::SealCount(_) | E::TooManyGroups(_) => Self::invalid_argument(text),
+            E::OwnerSignature(_) | E::OwnerRefused(_) | E::ReleaseSignature(_) => Self::permission_denied(text),
+            E::NotProposed(_) | E::UnknownReplica(_) | E::UnknownSequence(_) | E::NotClaimed(_) => Self::not_found(text),
             E::RootTaken(_) => Self::already_exists(text),
             E::InUse(_) => Self::aborted(text),
             E::Offset { .. } | E::Range(_) => Self::out_of_range(text),
             E::Idle | E::StreamIdle | E::StreamTime => Self::deadline_exceeded(text),
-            E::WrongRoot { .. } | E::Unreadable => Self::data_loss(text),
-            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::StreamBytes(_) => Self::resource_exhausted(text),
+            E::WrongRoot { .. } | E::BadTags(_) | E::Unreadable => Self::data_loss(text),
+            E::Capacity { .. } | E::DiskFull | E::TooBusy | E::StreamBytes(_) | E::TooManyTagKeys => Self::resource_exhausted(text),
             E::Unregistered
             | E::OtherProvider { .. }
             | E::OtherInstance
@@ -235,8 +319,19 @@ impl From<StoreError> for Status {
             | E::UnknownClaimSet(_)
             | E::NothingClaimed
             | E::UnknownKind(_)
-            | E::NotGiven { .. } => Self::failed_precondition(text),
+            | E::NotGiven { .. }
+            | E::BadPowers(_)
+            | E::NoTagKey(_)
+            | E::Released(_)
+            | E::KeptWithOtherTags { .. }
+            | E::Purged(_) => Self::failed_precondition(text),
             E::Io(_)
+            | E::PowersDamaged(_)
+            | E::OwnProof(_)
+            | E::LogDamaged(_)
+            | E::SequenceTaken(_)
+            | E::LogGap(_)
+            | E::OtherLog(_)
             | E::Index(_)
             | E::OpenIndex { .. }
             | E::Migrate(_)

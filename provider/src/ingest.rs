@@ -1,7 +1,5 @@
 //! The `Ingest` service: replicas in and out.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +16,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::StoreError;
-use crate::files::Replica;
+use crate::files::{Upload, upload_bytes};
 use crate::index::OwnedClaim;
+use crate::retrieve::{Download, Groups};
 use crate::store::Store;
 
 /// The most bytes of one frame, in both directions.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// Frames of a download that wait for the network.
 const FRAMES_AHEAD: usize = 4;
+/// Groups that wait for the network.
+const GROUPS_AHEAD: usize = 32;
 
 /// The service for builders.
 pub struct IngestService {
@@ -42,7 +43,11 @@ impl IngestService {
         self.store.expect_provider(ProviderId(request.provider_id))?;
         let (claim, signature) = request.claim.ok_or(convert::absent("claim"))?.parse()?;
         let progress = self.store.propose(OwnedClaim { claim, signature }).await?;
-        Ok(wire::ProposeReply { received_bytes: progress.received_bytes, committed: progress.committed })
+        Ok(wire::ProposeReply {
+            received_bytes: progress.received_bytes,
+            committed: progress.committed,
+            needs_tag_key: progress.needs_tag_key,
+        })
     }
 
     async fn uploaded(&self, mut frames: Streaming<wire::UploadFrame>) -> Result<wire::UploadReply, Status> {
@@ -55,14 +60,17 @@ impl IngestService {
         let claim_hash = convert::hash(&frame.claim_hash, "claim_hash").map_err(StoreError::from)?;
         let (_in_use, owned) = self.store.use_proposal(claim_hash).await?;
         let files = self.store.files().clone();
-        let opened = spawn_blocking(move || Ok((files.received(&claim_hash)?, files.open_part(&claim_hash)?)));
-        let (received, file) = opened.await.map_err(StoreError::from)?.map_err(|error: std::io::Error| StoreError::from(error))?;
-        let mut upload = Upload { file: Arc::new(file), received, total: owned.claim.bytes() };
+        let total = upload_bytes(&owned.claim);
+        let opened = spawn_blocking(move || {
+            Ok((files.received(&claim_hash, &owned.claim)?, Arc::new(files.open_upload(&claim_hash, &owned.claim)?)))
+        });
+        let (received, upload) = opened.await.map_err(StoreError::from)?.map_err(|error: std::io::Error| StoreError::from(error))?;
+        let mut receiving = Receiving { upload, received, total };
         loop {
-            upload.append(frame.offset, frame.data).await?;
+            receiving.append(frame.offset, frame.data).await?;
             match next().await? {
                 Some(following) => frame = following,
-                None => return Ok(wire::UploadReply { received_bytes: upload.received }),
+                None => return Ok(wire::UploadReply { received_bytes: receiving.received }),
             }
         }
     }
@@ -78,27 +86,33 @@ impl IngestService {
         task.await?
     }
 
-    async fn retrieved(&self, request: wire::RetrieveRequest) -> Result<Download, StoreError> {
-        let root = convert::hash(&request.root, "root")?;
-        let (replica, total) = self.store.replica(root).await?;
-        let end = match request.length {
-            0 => Some(total),
-            length => request.offset.checked_add(length),
-        };
-        match end {
-            Some(end) if request.offset <= end && end <= total => Ok(Download { replica, offset: request.offset, end }),
-            _ => Err(StoreError::Range(total)),
-        }
+    async fn put(&self, request: wire::PutTagKeyRequest) -> Result<(), StoreError> {
+        let key = convert::tag_key(&request.key)?;
+        let store = Arc::clone(&self.store);
+        let task = tokio::spawn(async move {
+            let _turn = store.transfer()?;
+            store.put_tag_key(key, request.powers).await
+        });
+        task.await?
+    }
+
+    async fn released(&self, request: wire::ReleaseRequest) -> Result<wire::ReleaseReply, StoreError> {
+        let claim_hash = convert::hash(&request.claim_hash, "claim_hash")?;
+        let signature = convert::signature(&request.signature)?;
+        let store = Arc::clone(&self.store);
+        let (set, kept_until) = tokio::spawn(async move { store.release(claim_hash, signature).await }).await??;
+        Ok(wire::ReleaseReply { set: Some((&set).into()), kept_until: kept_until.cast_unsigned() })
     }
 }
 
-struct Upload {
-    file: Arc<File>,
+/// Where an upload stands.
+struct Receiving {
+    upload: Arc<Upload>,
     received: u64,
     total: u64,
 }
 
-impl Upload {
+impl Receiving {
     async fn append(&mut self, offset: u64, data: Bytes) -> Result<(), StoreError> {
         if offset != self.received {
             return Err(StoreError::Offset { expected: self.received, found: offset });
@@ -107,37 +121,10 @@ impl Upload {
         if data.len() > MAX_FRAME_BYTES || end > self.total {
             return Err(StoreError::Frame);
         }
-        let file = Arc::clone(&self.file);
-        spawn_blocking(move || file.write_all_at(&data, offset)).await??;
+        let upload = Arc::clone(&self.upload);
+        spawn_blocking(move || upload.write_at(&data, offset)).await??;
         self.received = end;
         Ok(())
-    }
-}
-
-struct Download {
-    replica: Arc<Replica>,
-    offset: u64,
-    end: u64,
-}
-
-impl Download {
-    /// Sends everything, or until nobody listens.
-    async fn send(mut self, frames: mpsc::Sender<Result<wire::RetrieveFrame, Status>>) {
-        while self.offset < self.end {
-            let offset = self.offset;
-            let length = usize::try_from(self.end - offset).unwrap_or(usize::MAX).min(MAX_FRAME_BYTES);
-            let replica = Arc::clone(&self.replica);
-            let read = spawn_blocking(move || replica.read(offset, length)).await;
-            let frame = match read {
-                Ok(Ok(data)) => Ok(wire::RetrieveFrame { offset, data: data.into() }),
-                _ => Err(StoreError::Unreadable.into()),
-            };
-            let failed = frame.is_err();
-            if frames.send(frame).await.is_err() || failed {
-                return;
-            }
-            self.offset += length as u64;
-        }
     }
 }
 
@@ -160,12 +147,34 @@ impl Ingest for IngestService {
 
     async fn retrieve(&self, request: Request<wire::RetrieveRequest>) -> Result<Response<Self::RetrieveStream>, Status> {
         let turn = self.store.transfer()?;
-        let download = self.retrieved(request.into_inner()).await?;
+        let download = Download::open(&self.store, request.into_inner()).await?;
         let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(async move {
             download.send(sender).await;
             drop(turn);
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    type RetrieveGroupsStream = ReceiverStream<Result<wire::Group, Status>>;
+
+    async fn retrieve_groups(&self, request: Request<wire::RetrieveGroupsRequest>) -> Result<Response<Self::RetrieveGroupsStream>, Status> {
+        let turn = self.store.transfer()?;
+        let groups = Groups::open(&self.store, request.into_inner()).await?;
+        let (sender, receiver) = mpsc::channel(GROUPS_AHEAD);
+        tokio::spawn(async move {
+            groups.send(sender).await;
+            drop(turn);
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn put_tag_key(&self, request: Request<wire::PutTagKeyRequest>) -> Result<Response<wire::PutTagKeyReply>, Status> {
+        self.put(request.into_inner()).await?;
+        Ok(Response::new(wire::PutTagKeyReply {}))
+    }
+
+    async fn release(&self, request: Request<wire::ReleaseRequest>) -> Result<Response<wire::ReleaseReply>, Status> {
+        Ok(Response::new(self.released(request.into_inner()).await?))
     }
 }

@@ -1,11 +1,13 @@
 //! The agent on a provider's machine: stores claimed replicas, answers challenges.
 //!
-//! `app` composes; `store` keeps (an index in SQLite, one file per replica and one per outboard); `challenge` and `ingest` are the two
-//! gRPC services, `bandwidth` the two streams of the first. Reading and writing replicas happens on blocking threads only.
+//! `app` composes; `store` keeps: a log of signed claim sets, an index in SQLite that follows it, and for each replica its file, its
+//! outboard and its tags. `challenge` and `ingest` are the two gRPC services, `bandwidth` the two streams of the first, `storage` what
+//! a storage challenge is answered with. Reading and writing replicas happens on blocking threads only.
 
 pub mod app;
 pub mod bandwidth;
 pub mod challenge;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod error;
@@ -13,5 +15,10 @@ pub mod files;
 pub mod given;
 pub mod index;
 pub mod ingest;
+pub mod log;
 pub mod rebut;
+pub mod replica;
+pub mod retrieve;
+pub mod storage;
 pub mod store;
+pub mod tag_keys;

@@ -1,26 +1,38 @@
 //! What the provider keeps and signs for.
 //!
 //! Promises: a claim set is signed only after every replica in it is complete, checked and durable; what was signed once is never
-//! forgotten; every call may be repeated.
+//! forgotten; every call may be repeated; what an owner released is kept for as long as a challenge may ask for it.
 
-use std::collections::{HashSet, VecDeque};
+mod commit;
+mod health;
+mod keys;
+mod propose;
+mod release;
+
+pub use health::Found;
+pub use propose::Progress;
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use assay_core::claim::{ClaimDomain, ClaimRoot, ClaimSet, SignedClaimSet};
+use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, ProviderId};
-use assay_core::replica::BLOCK_BYTES;
-use assay_core::secp::{self, SecretKey};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use assay_core::secp::SecretKey;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::config::{Config, Limits};
 use crate::error::StoreError;
-use crate::files::{Files, Replica};
+use crate::files::Files;
 use crate::given::Given;
-use crate::index::{Index, OwnedClaim, small};
+use crate::index::{Index, OwnedClaim};
+use crate::log::Log;
+use crate::replica::Replica;
+use crate::tag_keys::TagKeys;
 
 /// How many versions back a challenge may reach.
 const MAX_VERSIONS_BACK: u64 = 256;
@@ -33,6 +45,8 @@ pub struct Store {
     limits: Limits,
     key: SecretKey,
     files: Files,
+    log: Log,
+    tag_keys: Arc<TagKeys>,
     index: Index,
     /// Recently used claim sets, the newest use last.
     sets: RwLock<VecDeque<Arc<ClaimSet>>>,
@@ -42,17 +56,14 @@ pub struct Store {
     in_use: Mutex<HashSet<Hash32>>,
     transfers: Arc<Semaphore>,
     reads: Semaphore,
+    /// Work that costs a core for a tenth of a second and more.
+    proofs: Semaphore,
     bandwidth: Arc<Semaphore>,
     given: Given,
-}
-
-/// How far a proposal is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Progress {
-    /// Bytes that are there.
-    pub received_bytes: u64,
-    /// Whether the claim stands.
-    pub committed: bool,
+    /// Blocks on the list of damaged ones.
+    damaged: AtomicU64,
+    /// Something was released.
+    released: Notify,
 }
 
 /// Keeps a claim from being uploaded or committed twice at a time.
@@ -68,37 +79,48 @@ impl Drop for InUse {
 }
 
 impl Store {
-    /// Opens the data directory and drops uploads that nobody went on with.
+    /// Opens the data directory, brings the index up to the log, and drops what nobody went on with or asks for any more.
     pub async fn open(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
         let store = Self::open_beside(config, key).await?;
         let guard = store.writing.lock().await;
+        store.recover().await?;
         store.drop_stale_proposals().await?;
+        store.drop_orphans().await?;
         drop(guard);
+        store.purge_before_serving().await?;
         Ok(store)
     }
 
     /// Opens the data directory to read from it, beside the process that serves from it.
     pub async fn open_beside(config: &Config, key: SecretKey) -> Result<Arc<Self>, StoreError> {
         let files = Files::open(&config.data_dir)?;
+        let log = Log::open(&config.data_dir)?;
+        let tag_keys = Arc::new(TagKeys::open(&config.data_dir)?);
         let index_path = config.data_dir.join("index.sqlite");
         let index = Index::open(&index_path).await.map_err(|error| error.of_index(&index_path))?;
         if config.provider_id.0 != 0 {
             index.bind(&config.domain()).await.map_err(|error| error.of_index(&index_path))?;
         }
+        let damaged = AtomicU64::new(index.count_damaged().await?);
         Ok(Arc::new(Self {
             domain: config.domain(),
             instance: config.instance(),
             limits: config.limits.clone(),
             key,
             files,
+            log,
+            tag_keys,
             index,
             sets: RwLock::default(),
             writing: tokio::sync::Mutex::default(),
             in_use: Mutex::default(),
             transfers: Arc::new(Semaphore::new(config.limits.transfers)),
             reads: Semaphore::new(config.limits.reads),
+            proofs: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             bandwidth: Arc::new(Semaphore::new(config.limits.bandwidth_streams)),
             given: Given::default(),
+            damaged,
+            released: Notify::new(),
         }))
     }
 
@@ -161,72 +183,6 @@ impl Store {
         Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| StoreError::TooBusy)
     }
 
-    /// Takes or finds a proposal.
-    pub async fn propose(&self, owned: OwnedClaim) -> Result<Progress, StoreError> {
-        let claim = &owned.claim;
-        claim.check()?;
-        small(claim.bytes(), "replica")?;
-        let hash = claim.hash();
-        if secp::recover(&self.domain.claim_digest(&hash), &owned.signature) != Ok(claim.owner) {
-            return Err(StoreError::OwnerSignature(claim.owner));
-        }
-        if !self.limits.owners.is_empty() && !self.limits.owners.contains(&claim.owner) {
-            return Err(StoreError::OwnerRefused(claim.owner));
-        }
-        let _writing = self.writing.lock().await;
-        match self.index.claim_on(&claim.root).await? {
-            Some(found) if found == hash => return Ok(Progress { received_bytes: claim.bytes(), committed: true }),
-            Some(_) => return Err(StoreError::RootTaken(claim.root)),
-            None => (),
-        }
-        if self.index.proposal(&hash).await?.is_none() {
-            self.expect_room(claim.bytes()).await?;
-        }
-        self.index.propose(&hash, &owned, now_s()).await?;
-        let (files, claim) = (self.files.clone(), owned.claim);
-        let received_bytes = spawn_blocking(move || {
-            files.reclaim(&hash, &claim)?;
-            files.received(&hash)
-        });
-        Ok(Progress { received_bytes: received_bytes.await??, committed: false })
-    }
-
-    async fn expect_room(&self, asked: u64) -> Result<(), StoreError> {
-        for attempt in 0..2 {
-            let reserved = self.index.reserved_blocks().await?.saturating_mul(BLOCK_BYTES as u64);
-            let free = self.limits.capacity_bytes.saturating_sub(reserved);
-            if asked <= free {
-                return Ok(());
-            }
-            if attempt == 1 {
-                return Err(StoreError::Capacity { asked, free });
-            }
-            self.drop_stale_proposals().await?;
-        }
-        Ok(())
-    }
-
-    async fn drop_stale_proposals(&self) -> Result<(), StoreError> {
-        let before = now_s().saturating_sub(self.limits.proposal_ttl_s.cast_signed());
-        for (hash, owned) in self.index.stale_proposals(before).await? {
-            if self.in_use.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash) {
-                continue;
-            }
-            let unclaimed = self.index.claim_on(&owned.claim.root).await?.is_none();
-            let files = self.files.clone();
-            spawn_blocking(move || {
-                if unclaimed {
-                    files.reclaim(&hash, &owned.claim)?;
-                }
-                files.discard(&hash)
-            })
-            .await??;
-            self.index.forget_proposal(&hash).await?;
-            info!(claim = %hash, "dropped an upload that nobody went on with");
-        }
-        Ok(())
-    }
-
     /// A proposal for the length of one upload or commit.
     pub async fn use_proposal(self: &Arc<Self>, claim_hash: Hash32) -> Result<(InUse, OwnedClaim), StoreError> {
         if !self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(claim_hash) {
@@ -242,34 +198,6 @@ impl Store {
         &self.files
     }
 
-    /// Checks a complete replica, keeps it, and signs the claim set that holds it. Gives the newest set.
-    pub async fn commit(self: &Arc<Self>, claim_hash: Hash32) -> Result<SignedClaimSet, StoreError> {
-        if self.index.claim(&claim_hash).await?.is_some() {
-            return self.index.newest().await?.ok_or(StoreError::Damaged("claim_set"));
-        }
-        let (_in_use, owned) = self.use_proposal(claim_hash).await?;
-        let (files, claim) = (self.files.clone(), owned.claim.clone());
-        spawn_blocking(move || files.check(&claim_hash, &claim)).await??;
-
-        let _writing = self.writing.lock().await;
-        if self.index.claim_on(&owned.claim.root).await?.is_some() {
-            return Err(StoreError::RootTaken(owned.claim.root));
-        }
-        let newest = self.index.newest().await?;
-        let sequence = newest.map_or(0, |set| set.sequence) + 1;
-        let mut claims = self.index.claims(sequence).await?;
-        claims.push(owned.claim.clone());
-        let set = Arc::new(spawn_blocking(move || ClaimSet::new(claims)).await??);
-        let signed = SignedClaimSet::sign(&self.domain, sequence, &set, &self.key)?;
-
-        let (files, claim) = (self.files.clone(), owned.claim.clone());
-        spawn_blocking(move || files.keep(&claim_hash, &claim)).await??;
-        self.index.commit(&claim_hash, &owned, &signed).await?;
-        self.cache(set);
-        info!(claim = %claim_hash, root = %owned.claim.root, sequence, "replica stored");
-        Ok(signed)
-    }
-
     /// The claim set that a challenge names, when it is one of the last versions.
     pub async fn claim_set(&self, root: &ClaimRoot) -> Result<Arc<ClaimSet>, StoreError> {
         if let Some(set) = self.cached(root) {
@@ -281,18 +209,36 @@ impl Store {
         if newest.saturating_sub(sequence) > MAX_VERSIONS_BACK {
             return Err(unknown());
         }
-        let claims = self.index.claims(sequence).await?;
-        let set = Arc::new(spawn_blocking(move || ClaimSet::new(claims)).await??);
+        // Nobody may be brought to sign as lost what was removed by right.
+        if self.index.has_purged(sequence).await? {
+            return Err(StoreError::Purged(*root));
+        }
+        let set = self.with_keys(self.index.claims(sequence).await?).await?;
         if set.root() != *root {
             return Err(StoreError::Damaged("claims"));
         }
         self.cache(Arc::clone(&set));
+        if self.index.has_purged(sequence).await? {
+            self.forget_cached_sets();
+            return Err(StoreError::Purged(*root));
+        }
         Ok(set)
+    }
+
+    /// A set together with the tag keys that it names.
+    async fn with_keys(&self, claims: Vec<Claim>) -> Result<Arc<ClaimSet>, StoreError> {
+        let named: BTreeSet<_> = claims.iter().map(|claim| claim.tag_key_id).filter(|id| !id.is_zero()).collect();
+        let keys = self.index.tag_keys(named).await?;
+        Ok(Arc::new(spawn_blocking(move || ClaimSet::new(claims)?.with_tag_keys(keys)).await??))
     }
 
     fn cached(&self, root: &ClaimRoot) -> Option<Arc<ClaimSet>> {
         let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
         sets.iter().find(|set| set.root() == *root).cloned()
+    }
+
+    fn forget_cached_sets(&self) {
+        self.sets.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn cache(&self, set: Arc<ClaimSet>) {
@@ -311,6 +257,12 @@ impl Store {
         Ok(spawn_blocking(move || work(&files)).await?)
     }
 
+    /// Runs heavy arithmetic on a blocking thread, one for each core at a time.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+        let _turn = self.proofs.acquire().await.map_err(|_| StoreError::TooBusy)?;
+        Ok(spawn_blocking(work).await?)
+    }
+
     /// Opens a stored replica and tells its bytes.
     pub async fn replica(&self, root: Hash32) -> Result<(Arc<Replica>, u64), StoreError> {
         let hash = self.index.claim_on(&root).await?.ok_or(StoreError::UnknownReplica(root))?;
@@ -325,6 +277,6 @@ impl Store {
     }
 }
 
-fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
