@@ -43,9 +43,10 @@ struct Verify {
     /// The beacon's public key (96 bytes in hex), instead of the one that the API names.
     #[arg(long, value_parser = beacon_key)]
     beacon_key: Option<[u8; 96]>,
-    /// Verify at most so many slices of each observation, and judge no more answers with slices than that takes. Default: all.
+    /// Verify at most so many storage proofs (slices and compact ones) of each observation, and judge no more answers that carry any than that takes.
+    /// Default: all.
     #[arg(long)]
-    slices: Option<u64>,
+    proofs: Option<u64>,
     /// An oracle that contradicts its own evidence is a failure too.
     #[arg(long)]
     strict: bool,
@@ -100,7 +101,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 fn order(verify: &Verify) -> Result<Order, String> {
     let pins = Pins { settlement: verify.settlement, beacon_key: verify.beacon_key };
-    Ok(Order { api: Api::new(&verify.api)?, rpc: verify.rpc.clone(), epoch: verify.epoch, pins, most_slices: verify.slices })
+    Ok(Order { api: Api::new(&verify.api)?, rpc: verify.rpc.clone(), epoch: verify.epoch, pins, most_proofs: verify.proofs })
 }
 
 fn trouble(problem: &str) -> ExitCode {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use assay_core::challenge::{Asked, Challenge};
+use assay_core::challenge::compact::CompactAnswer;
+use assay_core::challenge::{self, Asked, Challenge};
 use assay_core::claim::ClaimSet;
 use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::OracleId;
@@ -26,8 +27,8 @@ pub struct Question<'a> {
     pub claims: &'a BTreeMap<Hash32, ClaimSet>,
     /// The challenge that the whole panel may have asked beside its schedule.
     pub watched: Option<&'a Challenge>,
-    /// Answers with slices are judged again until so many slices were verified; all when none.
-    pub most_slices: Option<u64>,
+    /// Answers with slices or compact proofs are judged again until so many of them were verified; all when none.
+    pub most_proofs: Option<u64>,
     /// Orders the answers that a sample is taken from: nobody can know it while measuring.
     pub order: Hash32,
 }
@@ -41,9 +42,9 @@ pub struct Tally {
     pub answers: u64,
     /// Answers judged again.
     pub judged: u64,
-    /// Slices in all answers.
-    pub slices: u64,
-    /// Slices verified.
+    /// Slices and compact proofs in all answers.
+    pub proofs: u64,
+    /// Of these, verified.
     pub verified: u64,
     /// Slots with a seal by the provider over exactly its unsigned answers.
     pub sealed: u64,
@@ -57,7 +58,7 @@ impl Tally {
         self.transcripts += other.transcripts;
         self.answers += other.answers;
         self.judged += other.judged;
-        self.slices += other.slices;
+        self.proofs += other.proofs;
         self.verified += other.verified;
         self.sealed += other.sealed;
         self.sealable += other.sealable;
@@ -119,7 +120,7 @@ enum Doubt {
     Contradiction(String),
 }
 
-/// Judges answers as the oracle had to. Those with slices come in an order that nobody could foresee, until the sample is full.
+/// Judges answers as the oracle had to. Those with proofs come in an order that nobody could foresee, until the sample is full.
 fn judge_again(
     question: &Question<'_>,
     terms: &ProviderTerms,
@@ -132,22 +133,23 @@ fn judge_again(
     for transcript in order {
         check_time(schedule, transcript)?;
         let Some(answer) = &transcript.answer else { continue };
-        let slices = answer.samples.iter().flatten().count() as u64;
+        let proofs = proofs_in(answer);
         tally.answers += 1;
-        tally.slices += slices;
-        if slices > 0 && question.most_slices.is_some_and(|most| tally.verified >= most) {
+        tally.proofs += proofs;
+        if proofs > 0 && question.most_proofs.is_some_and(|most| tally.verified >= most) {
             continue;
         }
         let challenge = &transcript.challenge;
         let claims = question.claims.get(&challenge.claim_root);
-        if claims.is_none() && challenge.chunks > 0 {
+        let needs_claims = question.setting.kinds.get(challenge.kind).is_some_and(|plug| plug.needs_claims());
+        if claims.is_none() && needs_claims {
             return Err(Doubt::Missing(format!("the claim set {} was not delivered", challenge.claim_root)));
         }
         let kept_secret = schedule.slot_of(challenge).map(|slot| slot.kept(challenge.index));
         let asked = Asked { challenge, claims, kept: kept_secret };
         let outcome = judge(question.setting.kinds, &asked, answer, transcript.signature.as_ref(), &terms.keys.receipt_key);
         tally.judged += 1;
-        tally.verified += slices;
+        tally.verified += proofs;
         if outcome != transcript.outcome {
             let kind = question.setting.kinds.get(challenge.kind).map_or("an unknown kind", |plug| plug.name());
             let (slot, index) = (challenge.slot, challenge.index);
@@ -155,6 +157,13 @@ fn judge_again(
         }
     }
     Ok(())
+}
+
+/// Slices and compact proofs.
+fn proofs_in(answer: &challenge::Answer) -> u64 {
+    let slices = answer.samples.iter().flatten().count();
+    let compact = CompactAnswer::parse(&answer.payload).map_or(0, |compact| compact.groups.len());
+    slices.saturating_add(compact) as u64
 }
 
 /// A first ask has the time that the schedule gives it.

@@ -74,7 +74,7 @@ pub enum Claim {
     /// Every observation's evidence is there.
     Evidence,
     /// Every slice that was looked at is what the oracle says of it.
-    Slices,
+    Proofs,
 }
 
 impl Claim {
@@ -96,7 +96,7 @@ impl Claim {
         Self::Recomputed,
         Self::Verdicts,
         Self::Evidence,
-        Self::Slices,
+        Self::Proofs,
     ];
 
     /// Its name in a line.
@@ -118,7 +118,7 @@ impl Claim {
             Self::Recomputed => "recomputed",
             Self::Verdicts => "verdicts",
             Self::Evidence => "evidence",
-            Self::Slices => "slices",
+            Self::Proofs => "proofs",
         }
     }
 }

@@ -42,8 +42,8 @@ pub struct Order {
     pub epoch: u64,
     /// What is not taken from the API.
     pub pins: Pins,
-    /// Slices verified for each observation; all when none.
-    pub most_slices: Option<u64>,
+    /// Slices and compact proofs verified for each observation; all when none.
+    pub most_proofs: Option<u64>,
 }
 
 /// Audits an epoch. An error is the chain's trouble: without it nothing can be said.
@@ -281,7 +281,7 @@ async fn one(
         observation,
         claims,
         watched,
-        most_slices: order.most_slices,
+        most_proofs: order.most_proofs,
         order: recomputed.digest,
     };
     examine(&question, &bundles)
@@ -289,7 +289,7 @@ async fn one(
 
 fn report(order: &Order, examined: Examined, findings: &mut Findings) {
     let Examined { observations, tally, missing, contradicted } = examined;
-    let Tally { transcripts, answers, judged, slices, verified, sealed, sealable } = tally;
+    let Tally { transcripts, answers, judged, proofs, verified, sealed, sealable } = tally;
     let against: usize = contradicted.values().map(Vec::len).sum();
     let complete = missing.is_empty();
     let outcome = match complete {
@@ -305,11 +305,14 @@ fn report(order: &Order, examined: Examined, findings: &mut Findings) {
     };
     findings.check(Claim::Evidence, outcome);
     if complete {
-        let sample = match order.most_slices {
+        let sample = match order.most_proofs {
             None => String::new(),
             Some(most) => format!(" (a sample of {most} for each observation)"),
         };
-        findings.check(Claim::Slices, Ok(((), format!("{verified} of {slices} verified against the claim roots on chain{sample}"))));
+        findings.check(
+            Claim::Proofs,
+            Ok(((), format!("{verified} of {proofs} slices and compact proofs verified against the claim roots on chain{sample}"))),
+        );
     }
     for (oracle, lies) in contradicted {
         let providers: BTreeSet<String> = lies.iter().map(|(provider, _)| provider.to_string()).collect();

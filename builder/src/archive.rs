@@ -12,10 +12,7 @@ use crate::error::BuilderError;
 /// Writes the directory's archive. The same content always gives the same bytes.
 pub fn pack(directory: &Path, out: &mut dyn Write) -> Result<(), BuilderError> {
     let mut builder = Builder::new(out);
-    let mut paths = Vec::new();
-    walk(directory, &mut paths)?;
-    paths.sort();
-    for path in paths {
+    for path in list(directory)? {
         let metadata = fs::symlink_metadata(&path).map_err(BuilderError::file(&path))?;
         let name = path.strip_prefix(directory).map_err(|_| BuilderError::NotAFile(path.clone()))?;
         let mut header = Header::new_gnu();
@@ -35,6 +32,14 @@ pub fn pack(directory: &Path, out: &mut dyn Write) -> Result<(), BuilderError> {
         }
     }
     builder.finish().map_err(BuilderError::file(directory))
+}
+
+/// Every file and directory below a directory, in the archive's order.
+pub fn list(directory: &Path) -> Result<Vec<PathBuf>, BuilderError> {
+    let mut paths = Vec::new();
+    walk(directory, &mut paths)?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<(), BuilderError> {

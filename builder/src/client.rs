@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
+use assay_core::secp::{self, Signature65};
 use assay_proto::convert;
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::ingest_client::IngestClient;
@@ -81,22 +83,102 @@ impl Client {
 
     /// A set with all its claims; root, count and signature are checked.
     pub async fn claim_set(&mut self, sequence: u64) -> Result<Option<(SignedClaimSet, ClaimSet)>, BuilderError> {
+        Ok(self.claims(sequence).await?.map(|claims| (claims.signed, claims.set)))
+    }
+
+    /// As [`Client::claim_set`], with what the owners signed, unchecked.
+    pub async fn claims(&mut self, sequence: u64) -> Result<Option<Claims>, BuilderError> {
         let Some(signed) = self.signed_set(sequence).await? else { return Ok(None) };
-        let mut claims: Vec<Claim> = Vec::new();
-        while (claims.len() as u64) < signed.count {
-            let request = wire::ClaimsRequest { sequence: signed.sequence, offset: claims.len() as u64, limit: PAGE };
+        let mut owned = Vec::new();
+        while (owned.len() as u64) < signed.count {
+            let request = wire::ClaimsRequest { sequence: signed.sequence, offset: owned.len() as u64, limit: PAGE };
             let reply = within(CALL_TIMEOUT, "Claims", self.provider.claims(request)).await?.into_inner();
             if reply.claims.is_empty() {
                 return Err(BuilderError::Untrusted("it lists fewer claims than it signed"));
             }
             for claim in reply.claims {
-                claims.push(claim.parse()?.0);
+                owned.push(claim.parse()?);
             }
         }
-        let set = ClaimSet::new(claims)?;
+        let set = ClaimSet::new(owned.iter().map(|(claim, _)| claim.clone()).collect())?;
         if set.root() != signed.root || set.len() as u64 != signed.count {
             return Err(BuilderError::Untrusted("its claims do not give its root"));
         }
-        Ok(Some((signed, set)))
+        Ok(Some(Claims { signed, set, owned }))
+    }
+
+    /// Whether a set that the provider just gave is its set of that number, well signed, and holds a claim.
+    pub async fn holds(&mut self, given: &SignedClaimSet, claim_hash: &Hash32) -> Result<bool, BuilderError> {
+        let Some((signed, set)) = self.claim_set(given.sequence).await? else {
+            return Err(BuilderError::Untrusted("it is absent"));
+        };
+        if signed != *given {
+            return Err(BuilderError::Untrusted("two different sets carry one sequence number"));
+        }
+        Ok(set.index_of(claim_hash).is_some())
+    }
+
+    /// The newest claim on a replica.
+    ///
+    /// Of a named owner only a claim that this owner signed for this provider is found, so that its root is to be trusted.
+    pub async fn find(&mut self, wanted: &Wanted) -> Result<Claim, BuilderError> {
+        let claims = self.claims(0).await?;
+        let domain = self.domain;
+        let found = claims.iter().flat_map(|claims| &claims.owned).find(|(claim, signature)| wanted.is(&domain, claim, signature));
+        found.map(|(claim, _)| claim.clone()).ok_or(BuilderError::NotClaimed { object: wanted.object, replica: wanted.replica })
+    }
+
+    /// The last claim on a replica that its owner gave up here; `None` when there is none.
+    pub async fn find_released(&mut self, wanted: &Wanted) -> Result<Option<Claim>, BuilderError> {
+        let (mut found, mut after) = (None, 0);
+        loop {
+            let request = wire::ReleasesRequest { after_sequence: after, limit: PAGE };
+            let releases = within(CALL_TIMEOUT, "Releases", self.provider.releases(request)).await?.into_inner().releases;
+            let Some(last) = releases.last().map(|release| release.sequence) else { return Ok(found) };
+            if last <= after {
+                return Err(BuilderError::Untrusted("its releases are not in order"));
+            }
+            after = last;
+            for release in releases {
+                let (claim, signature) = release.claim.ok_or(convert::absent("claim"))?.parse()?;
+                if wanted.is(&self.domain, &claim, &signature) {
+                    found = Some(claim);
+                }
+            }
+        }
+    }
+
+    /// What the provider says about itself now.
+    pub async fn describe(&mut self) -> Result<wire::DescribeReply, BuilderError> {
+        Ok(within(CALL_TIMEOUT, "Describe", self.provider.describe(wire::DescribeRequest {})).await?.into_inner())
+    }
+}
+
+/// A signed set, its claims, and their owners' signatures.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// What the provider signed.
+    pub signed: SignedClaimSet,
+    /// The claims.
+    pub set: ClaimSet,
+    /// The claims as they came, each with a signature that is not checked.
+    pub owned: Vec<(Claim, Signature65)>,
+}
+
+/// A replica to look for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The object.
+    pub object: Hash32,
+    /// Which replica.
+    pub replica: u64,
+    /// Whose; anybody's when absent.
+    pub owner: Option<Address>,
+}
+
+impl Wanted {
+    fn is(&self, domain: &ClaimDomain, claim: &Claim, signature: &Signature65) -> bool {
+        let by_owner = |owner| claim.owner == owner && secp::recover(&domain.claim_digest(&claim.hash()), signature) == Ok(owner);
+        claim.object_id == self.object && claim.replica_index == self.replica && self.owner.is_none_or(by_owner)
     }
 }

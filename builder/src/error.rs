@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use assay_chain::ChainError;
 use assay_chain::transaction::TransactionError;
 use assay_core::claim::ClaimError;
+use assay_core::compact::CompactError;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, ProviderId};
 use assay_core::replica::ReplicaError;
@@ -35,7 +36,21 @@ pub enum BuilderError {
     /// The owner's secret does not read.
     #[error("{} does not hold an owner secret of 64 hex digits", .0.display())]
     Secret(PathBuf),
-    /// The builder's key.
+    /// Two owner secrets, which may differ.
+    #[error("{} and {} both exist; move away the one that your data is not encrypted with", sealed.display(), plain.display())]
+    TwoSecrets {
+        /// The encrypted one.
+        sealed: PathBuf,
+        /// The one without a password.
+        plain: PathBuf,
+    },
+    /// The owner's secret is encrypted.
+    #[error("{} needs its password; give --password-file", .0.display())]
+    NoPassword(PathBuf),
+    /// The builder's key does not say whose it is.
+    #[error("{} states no address; give --owner", .0.display())]
+    NoAddress(PathBuf),
+    /// A key or password.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
     /// The system gives no random bytes.
@@ -116,6 +131,85 @@ pub enum BuilderError {
         /// Its registry.
         registry: Address,
     },
+    /// Tags cannot be made.
+    #[error(transparent)]
+    Compact(#[from] CompactError),
+    /// The source changed while it was read, or since it was prepared.
+    #[error("the source changed since it was read the first time; run the command again when nothing writes to it")]
+    SourceChanged,
+    /// Whoever took the bytes wants no more.
+    #[error("nobody takes the encrypted bytes any more")]
+    Stopped,
+    /// Another process works in a directory.
+    #[error("another process works in {}; wait for it, or name another directory", .0.display())]
+    InUse(PathBuf),
+    /// A directory was not prepared to its end.
+    #[error("{} holds no prepared replica; run `prepare` with --out and this directory", .0.display())]
+    NotPrepared(PathBuf),
+    /// A manifest does not read.
+    #[error("{} is no manifest to go by: {problem}; remove the directory and run `prepare` again", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A prepared directory is used for something else than it was made for.
+    #[error("{} was prepared for {whom}; prepare a directory of its own", path.display())]
+    PreparedForAnother {
+        /// The directory.
+        path: PathBuf,
+        /// What differs.
+        whom: &'static str,
+    },
+    /// The tags file is not the one that the manifest names.
+    #[error("{} is damaged or gone: the provider would refuse its tags; run `prepare` again", .0.display())]
+    Tags(PathBuf),
+    /// A range reaches behind the object.
+    #[error("the object has {length} bytes; give a range inside of it")]
+    Range {
+        /// Bytes of the object.
+        length: u64,
+    },
+    /// A group is missing or does not lead to the root.
+    #[error(
+        "the provider {} group {group} of the replica; restore from another replica, or run the command again",
+        if *is_missing { "does not give" } else { "gives other bytes for" }
+    )]
+    BadGroup {
+        /// Number of the group.
+        group: u64,
+        /// Nothing came.
+        is_missing: bool,
+    },
+    /// A sample was not clean. In words, what was found.
+    #[error("{0}")]
+    NotHeld(String),
+    /// A move to where the replica is.
+    #[error("the replica is at provider {0} already")]
+    SameProvider(ProviderId),
+    /// The bytes at hand are another object.
+    #[error("the source is object {found}, not {expected}; leave --file and --dir out to fetch it from the old provider")]
+    OtherSource {
+        /// The object to be moved.
+        expected: Hash32,
+        /// The source's id.
+        found: Hash32,
+    },
+    /// A directory holds the state of something else.
+    #[error("{} holds the state of another move; name another directory", .0.display())]
+    OtherMove(PathBuf),
+    /// The state of a move does not read.
+    #[error("{} is no state to go by: {problem}; see with `status` what both providers claim, then remove it and repeat", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Something that cannot be undone was not confirmed.
+    #[error("not confirmed, so nothing was done; on a terminal answer yes, elsewhere give {0}")]
+    Unconfirmed(&'static str),
     /// A task of our own died.
     #[error("a task of this process ended unexpectedly")]
     Task,

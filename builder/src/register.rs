@@ -27,11 +27,7 @@ impl Registry {
 
     /// Reads the provider's record.
     pub async fn on_chain(&self, client: &Client) -> Result<ProviderRecord, BuilderError> {
-        let domain = &client.domain;
-        if self.rpc.chain_id() != domain.chain_id || self.contract != domain.provider_registry {
-            return Err(BuilderError::OtherRegistry { chain_id: domain.chain_id, registry: domain.provider_registry });
-        }
-        Ok(self.rpc.provider_record(&self.contract, domain.provider).await?)
+        record(&self.rpc, &self.contract, client).await
     }
 
     /// Publishes every set up to `set` that the chain does not have yet, in order. Gives the last transaction's hash; `None` when somebody
@@ -70,4 +66,19 @@ impl Registry {
         let mined = transaction::send(&self.rpc, &self.sender, &self.contract, &call, &SendConfig::default()).await?;
         Ok(mined.tx_hash)
     }
+}
+
+/// A provider's record, for somebody who publishes nothing.
+pub async fn look_up(rpc_url: &str, contract: &Address, client: &Client) -> Result<ProviderRecord, BuilderError> {
+    let rpc = Rpc::connect(rpc_url).await?;
+    rpc.check_code("--provider-registry", contract).await?;
+    record(&rpc, contract, client).await
+}
+
+async fn record(rpc: &Rpc, contract: &Address, client: &Client) -> Result<ProviderRecord, BuilderError> {
+    let domain = &client.domain;
+    if rpc.chain_id() != domain.chain_id || *contract != domain.provider_registry {
+        return Err(BuilderError::OtherRegistry { chain_id: domain.chain_id, registry: domain.provider_registry });
+    }
+    Ok(rpc.provider_record(contract, domain.provider).await?)
 }

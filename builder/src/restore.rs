@@ -18,7 +18,9 @@ use tokio::time::timeout;
 
 use crate::archive;
 use crate::client::{Client, within};
+use crate::durable;
 use crate::error::BuilderError;
+use crate::progress::{Progress, Stage};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const FRAMES_AHEAD: usize = 8;
@@ -33,7 +35,8 @@ pub enum Target {
 }
 
 impl Target {
-    fn path(&self) -> &Path {
+    /// The file or the directory.
+    pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Directory(path) => path,
         }
@@ -44,16 +47,15 @@ impl Target {
 pub async fn restore(
     client: &mut Client,
     secret: &OwnerSecret,
-    object: &Hash32,
-    replica_index: u64,
+    claim: &Claim,
     target: &Target,
-) -> Result<Claim, BuilderError> {
+    progress: &mut dyn Progress,
+) -> Result<(), BuilderError> {
     let path = target.path();
     if path.exists() {
         return Err(BuilderError::Exists(path.to_owned()));
     }
-    let claim = find(client, object, replica_index).await?;
-    let key = ReplicaKey::derive(secret, object, replica_index, client.domain.provider);
+    let key = ReplicaKey::derive(secret, &claim.object_id, claim.replica_index, client.domain.provider);
     let request = wire::RetrieveRequest { root: wire_bytes(&claim.root.0), offset: 0, length: 0 };
     let mut frames = within(CALL_TIMEOUT, "Retrieve", client.ingest.retrieve(request)).await?.into_inner();
 
@@ -61,7 +63,10 @@ pub async fn restore(
     let (expected, goal) = (claim.clone(), target.clone());
     let decoding = spawn_blocking(move || decode(receiver, key, &expected, &goal));
     let streamed = async {
+        let mut bytes = 0_u64;
         while let Some(frame) = timeout(CALL_TIMEOUT, frames.message()).await.map_err(|_| BuilderError::Timeout("Retrieve"))?? {
+            bytes = bytes.saturating_add(frame.data.len() as u64);
+            progress.hear(Stage::Fetching, bytes, claim.bytes());
             // A decoder that gave up says why below.
             if sender.send(frame.data).await.is_err() {
                 break;
@@ -73,20 +78,12 @@ pub async fn restore(
     drop(sender);
     let decoded = decoding.await?;
     streamed?;
-    decoded?;
-    Ok(claim)
-}
-
-async fn find(client: &mut Client, object: &Hash32, replica: u64) -> Result<Claim, BuilderError> {
-    let claims = client.claim_set(0).await?;
-    let found =
-        claims.as_ref().and_then(|(_, set)| set.claims().find(|claim| claim.object_id == *object && claim.replica_index == replica));
-    found.cloned().ok_or(BuilderError::NotClaimed { object: *object, replica })
+    decoded
 }
 
 fn decode(mut frames: mpsc::Receiver<Bytes>, key: ReplicaKey, claim: &Claim, target: &Target) -> Result<(), BuilderError> {
     let path = target.path();
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = durable::parent(path);
     let mut out = NamedTempFile::new_in(directory).map_err(BuilderError::file(directory))?;
     let header = Header { object_length: claim.object_length, object_id: claim.object_id, replica_index: claim.replica_index };
     let mut decoder = Decoder::new(key, &header);
@@ -119,7 +116,7 @@ fn place(mut out: NamedTempFile, target: &Target) -> Result<(), BuilderError> {
     match target {
         Target::File(path) => {
             out.persist_noclobber(path).map_err(|error| BuilderError::File { path: path.clone(), source: error.error })?;
-            Ok(())
+            durable::sync_parent(path)
         }
         Target::Directory(path) => {
             let archive: &mut File = out.as_file_mut();

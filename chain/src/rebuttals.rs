@@ -23,9 +23,9 @@ const ENOUGH: usize = 64;
 pub struct LateAnswer {
     /// The challenge that it answers.
     pub challenge_digest: Hash32,
-    /// 30 samples of 1,024 bytes, one after the other.
+    /// 30 to 40 samples of 1,024 bytes, one after the other.
     pub chunks: Vec<u8>,
-    /// For each sample its chaining values from the chunk up to the root: whole words of 32 bytes, at most 64.
+    /// For each sample its chaining values from the chunk up to the root: whole words of 32 bytes, at most 54.
     pub siblings: Vec<Vec<u8>>,
     /// By the receipt key.
     pub signature: Signature65,
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(rebuttal(&log(event().encode_log_data())), Some(expected));
     }
 
-    // Defence: every size is checked. Any of the checks removed, a lying RPC hands the node an answer of other than 30 samples, and
+    // Defence: every size is checked. Any of the checks removed, a lying RPC hands the node an answer of other than 30 to 40 samples, and
     // this turns red.
     #[test]
     fn what_the_contract_cannot_have_emitted_is_skipped() {
@@ -173,7 +173,15 @@ mod tests {
             siblings[17] = vec![0; length].into();
             siblings
         };
+        let of = |samples: usize| SlaSettlement::SlashRebutted {
+            chunks: vec![2; samples * 1024].into(),
+            siblings: vec![vec![3; 96].into(); samples],
+            ..event()
+        };
+        assert!([30, 40].into_iter().all(|samples| rebuttal(&log(of(samples).encode_log_data())).is_some()));
         let bent = [
+            of(29),
+            of(41),
             SlaSettlement::SlashRebutted { chunks: vec![2; 30 * 1024 - 1].into(), ..event() },
             SlaSettlement::SlashRebutted { chunks: Bytes::new(), ..event() },
             SlaSettlement::SlashRebutted { siblings: event().siblings[1..].to_vec(), ..event() },

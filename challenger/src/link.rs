@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS, MAX_TAG_KEYS};
+use assay_core::secp::Signature65;
 use assay_proto::convert::{self, ConvertError};
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_client::ProviderClient;
@@ -25,6 +26,8 @@ pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
 const MAX_BULK_REPLY_BYTES: usize = 64 * 1024;
 /// Claims of one page.
 const PAGE: u32 = 1_000;
+/// Releases of one page: a shorter one is the last.
+pub const RELEASES_PAGE: usize = 1_000;
 /// The largest header list that is read.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -80,9 +83,32 @@ pub enum LinkError {
     /// A page that is empty, or longer than asked for.
     #[error("a page of claims is empty or longer than asked for")]
     Page,
+    /// A page of releases that is longer than asked for, or not in the order of versions behind the one asked for.
+    #[error("a page of releases is too long, or not in the order of versions")]
+    Releases,
     /// The claims are not the registered ones.
     #[error("the served claims do not lead to the registered root")]
     WrongRoot,
+}
+
+/// A claim that left a provider's set, unchecked: whether the signature is its owner's is for the caller to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Released {
+    /// The claim.
+    pub claim: Claim,
+    /// Under the claim's release digest.
+    pub signature: Signature65,
+    /// The first version of the claim set without it.
+    pub sequence: u64,
+}
+
+impl TryFrom<wire::Release> for Released {
+    type Error = ConvertError;
+
+    fn try_from(release: wire::Release) -> Result<Self, ConvertError> {
+        let claim = release.claim.and_then(|signed| signed.claim).ok_or(convert::absent("claim"))?.try_into()?;
+        Ok(Self { claim, signature: convert::signature(&release.signature)?, sequence: release.sequence })
+    }
 }
 
 /// A connection to one provider. Cheap to clone; clones share the connection.
@@ -159,6 +185,21 @@ impl Link {
         }
         // A million claims take seconds to hash: not on a thread that probes.
         tokio::task::spawn_blocking(move || registered(claims, &keys, root)).await.map_err(|_| LinkError::WrongRoot)?
+    }
+
+    /// The first [`RELEASES_PAGE`] releases behind a version of the claim set, in the order of their versions.
+    pub async fn releases(&self, after_sequence: u64) -> Result<Vec<Released>, LinkError> {
+        let mut client = self.client.clone();
+        let limit = u32::try_from(RELEASES_PAGE).unwrap_or(u32::MAX);
+        let reply = self.bounded(client.releases(wire::ReleasesRequest { after_sequence, limit })).await?;
+        if reply.releases.len() > RELEASES_PAGE {
+            return Err(LinkError::Releases);
+        }
+        let page: Vec<Released> = reply.releases.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        match page.iter().all(|release| release.sequence > after_sequence) && page.is_sorted_by_key(|release| release.sequence) {
+            true => Ok(page),
+            false => Err(LinkError::Releases),
+        }
     }
 
     /// One challenge. The caller bounds the time.

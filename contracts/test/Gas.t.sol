@@ -2,7 +2,10 @@
 pragma solidity 0.8.37;
 
 import {Report} from "../src/interfaces/ISlaSettlement.sol";
+import {CompactProof} from "../src/libraries/CompactProof.sol";
 import {BlsSigner} from "./utils/BlsSigner.sol";
+import {CompactProver} from "./utils/CompactProver.sol";
+import {CompactVerifier, CompactVerifierTransactions} from "./utils/CompactVerifier.sol";
 import {MerkleTree} from "./utils/MerkleTree.sol";
 import {Rebuttal} from "./utils/Rebuttal.sol";
 
@@ -114,25 +117,54 @@ contract GasTest is Rebuttal {
     /// 27 siblings are those of 100 GB, 54 are the most that are taken.
     function test_rebuttals() public {
         deployWithCommittee(4);
-        for (uint64 id = 1; id <= 2; ++id) {
+        bytes32[] memory leaves = new bytes32[](4);
+        for (uint64 id = 1; id <= 4; ++id) {
             registerProvider();
+            leaves[id - 1] = silence(id);
         }
-        bytes32[] memory leaves = new bytes32[](2);
-        leaves[0] = leafOf(1, 0, 3, silenceRoot("first"), 1e18);
-        leaves[1] = leafOf(2, 0, 3, silenceRoot("second"), 1e18);
         bytes32[] memory tree = MerkleTree.build(leaves);
         Report memory r = report(0);
         r.slashRoot = tree[0];
         vm.warp(endOf(0));
         submit(r, 0xf);
-        bytes32[] memory proof = MerkleTree.proof(tree, leafOf(1, 0, 3, silenceRoot("first"), 1e18));
-        Answer memory a = answerTo(1, "first", 27);
-        settlement.rebut(r, 1, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
-        snapshot("rebut, 27 siblings", 3_000_000);
-        proof = MerkleTree.proof(tree, leafOf(2, 0, 3, silenceRoot("second"), 1e18));
-        a = answerTo(2, "second", 54);
-        settlement.rebut(r, 2, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
-        snapshot("rebut, 54 siblings", 5_000_000);
+        measureRebuttal(r, tree, answerTo(1, bytes32(uint256(1)), 27), 1, "rebut, 27 siblings", 3_000_000);
+        measureRebuttal(r, tree, answerTo(2, bytes32(uint256(2)), 54), 2, "rebut, 54 siblings", 5_000_000);
+        measureRebuttal(r, tree, answerTo(3, bytes32(uint256(3)), 27, MOST_SAMPLES), 3, "rebut, 40 samples, 27 siblings", 4_000_000);
+        measureRebuttal(r, tree, answerTo(4, bytes32(uint256(4)), 54, MOST_SAMPLES), 4, "rebut, 40 samples, 54 siblings", 6_000_000);
+    }
+
+    function silence(uint64 providerId) private pure returns (bytes32) {
+        return leafOf(providerId, 0, 3, silenceRoot(bytes32(uint256(providerId))), 1e18);
+    }
+
+    function measureRebuttal(Report memory r, bytes32[] memory tree, Answer memory a, uint64 id, string memory name, uint256 limit)
+        private
+    {
+        bytes32[] memory proof = MerkleTree.proof(tree, silence(id));
+        settlement.rebut(r, id, a.challenge, 1e18, proof, a.chunks, a.siblings, a.signature);
+        snapshot(name, limit);
+    }
+
+    /// Coefficients are drawn on chain, which is cheaper than to send them.
+    function test_compact_proofs() public {
+        CompactVerifier verifier = new CompactVerifier();
+        CompactVerifierTransactions transactions = CompactVerifierTransactions(address(verifier));
+        CompactProver.Secret memory secret = CompactProver.Secret(uint256(keccak256("eps")), uint256(keccak256("alpha")), 4);
+        CompactProof.Key memory key = CompactProver.key(secret);
+        bytes32 keyId = verifier.tagKeyId(key);
+        for (uint256 count = 10; count <= 30; count += 10) {
+            CompactProof.Item[] memory items = new CompactProof.Item[](count);
+            for (uint256 i = 0; i < count; ++i) {
+                items[i] = CompactProof.Item(keccak256(abi.encode("replica", i)), uint64(i) << 20);
+            }
+            (uint256[] memory nu, uint256 r) = verifier.draw("seed", keyId, count);
+            (CompactProof.Proof memory proof, bytes32[4] memory a) = CompactProver.prove(secret, items, nu, r);
+            vm.assertTrue(transactions.verifyChallenge(key, items, "seed", proof));
+            snapshot(string.concat("compact proof c=", vm.toString(count), ", all on chain"), 200_000 + 25_000 * count);
+            if (count < 30) continue;
+            vm.assertTrue(transactions.verifyWithA(key, a, r, proof));
+            snapshot("compact proof, A posted", 200_000);
+        }
     }
 
     function acceptRewards(uint64 epoch, bytes32 parent, uint256 amount) private returns (Report memory r, Reward[] memory rewards) {

@@ -224,31 +224,63 @@ contract RebuttalsTest is Rebuttal {
 
     // ---- what an answer is
 
-    // Defence: 30 samples; fewer taken, a provider answers only what it still has, and this turns red.
+    function testFuzz_30_to_40_samples_are_taken(uint8 samples) public {
+        rebut(first, 1, answerTo(1, challenge(1), DEPTH, bound(samples, 30, 40)));
+        vm.assertTrue(settlement.rebutted(1, 0));
+    }
+
+    function test_as_many_samples_as_may_be_asked_for() public {
+        rebut(first, 1, answerTo(1, challenge(1), DEPTH, 30));
+        rebut(first, 2, answerTo(2, challenge(2), DEPTH, 40));
+        vm.assertTrue(settlement.rebutted(1, 0));
+        vm.assertTrue(settlement.rebutted(2, 0));
+    }
+
+    // Defence: 30 to 40 samples; fewer taken, a provider answers only what it still has, more taken, the event outgrows what a node reads
+    // and a transaction holds, and this turns red. Whole chunks and a good signature do not help.
     function test_wrong_number_of_samples() public {
-        for (uint256 count = 0; count <= 31; ++count) {
-            if (count == 30) continue;
-            Answer memory a = answer(1);
-            bytes[] memory siblings = new bytes[](count);
-            for (uint256 i = 0; i < count; ++i) {
-                siblings[i] = a.siblings[i % 30];
-            }
-            a.siblings = siblings;
-            rebutExpecting(first, 1, a, abi.encodeWithSelector(ISlaSettlement.WrongSampleCount.selector, count));
+        for (uint256 samples = 0; samples <= 44; ++samples) {
+            if (samples == 30) samples = 41;
+            Answer memory a = answerTo(1, challenge(1), DEPTH, samples);
+            rebutExpecting(first, 1, a, abi.encodeWithSelector(ISlaSettlement.WrongSampleCount.selector, samples));
         }
     }
 
-    // Defence: 30 whole chunks; removed, this turns red.
+    // Defence: a whole chunk for each sample, and no more; removed, this turns red.
     function test_wrong_length_of_chunks() public {
-        uint256[5] memory lengths = [uint256(0), 1024, 29 * 1024, 30 * 1024 - 1, 30 * 1024 + 1];
-        for (uint256 i = 0; i < 5; ++i) {
-            Answer memory a = answer(1);
-            a.chunks = noise("", lengths[i]);
-            rebutExpecting(first, 1, a, abi.encodeWithSelector(ISlaSettlement.WrongChunksLength.selector, lengths[i]));
+        uint256[7] memory lengths = [uint256(0), 1024, 29 * 1024, 30 * 1024, 40 * 1024, 41 * 1024, 2 * 1024];
+        for (uint256 samples = 30; samples <= 40; ++samples) {
+            Answer memory a = answerTo(1, challenge(1), DEPTH, samples);
+            (lengths[5], lengths[6]) = (samples * 1024 - 1, samples * 1024 + 1);
+            for (uint256 i = 0; i < 7; ++i) {
+                if (lengths[i] == samples * 1024) continue;
+                a.chunks = noise("", lengths[i]);
+                rebutExpecting(first, 1, a, abi.encodeWithSelector(ISlaSettlement.WrongChunksLength.selector, lengths[i]));
+            }
         }
     }
 
-    // Defence: siblings are whole words, and no more than 64; removed, the event holds what no node can read, and this turns red.
+    // Defence: the words are as many as the samples; those beyond 30 left out of the digest, ten samples are nobody's, and this turns red.
+    function testFuzz_a_changed_sample_beyond_30(uint16 at_, uint8 sample, bool inChunks) public {
+        Answer memory a = answerTo(1, challenge(1), DEPTH, MOST_SAMPLES);
+        bytes memory target = inChunks ? a.chunks : a.siblings[bound(sample, 30, 39)];
+        target[inChunks ? bound(at_, 30 * CHUNK, MOST_SAMPLES * CHUNK - 1) : at_ % target.length] ^= 0x01;
+        rebutExpecting(first, 1, a, only(ISlaSettlement.InvalidAnswerSignature.selector));
+    }
+
+    // Defence: every sample is signed; removed, the ones asked for above 30 are dropped from a signed answer, and this turns red.
+    function test_fewer_samples_than_were_signed() public {
+        Answer memory a = answerTo(1, challenge(1), DEPTH, MOST_SAMPLES);
+        a.chunks = slice(a.chunks, 0, 30 * CHUNK);
+        bytes[] memory siblings = new bytes[](30);
+        for (uint256 i = 0; i < 30; ++i) {
+            siblings[i] = a.siblings[i];
+        }
+        a.siblings = siblings;
+        rebutExpecting(first, 1, a, only(ISlaSettlement.InvalidAnswerSignature.selector));
+    }
+
+    // Defence: siblings are whole words, and no more than 54; removed, the event holds what no node can read, and this turns red.
     function test_wrong_length_of_siblings() public {
         uint256[4] memory lengths = [uint256(31), 33, 54 * 32 + 1, 55 * 32];
         for (uint256 i = 0; i < 4; ++i) {

@@ -25,8 +25,9 @@ impl Point {
     /// Hashes to the group (RFC 9380, random oracle).
     pub(crate) fn hash(message: &[u8], dst: &[u8]) -> Self {
         let mut out = blst_p1::default();
-        // SAFETY: both slices are read within their lengths; an empty augmentation is never read.
-        unsafe { blst::blst_hash_to_g1(&mut out, message.as_ptr(), message.len(), dst.as_ptr(), dst.len(), std::ptr::null(), 0) };
+        let nothing: &[u8] = &[];
+        // SAFETY: all three slices are read within their lengths.
+        unsafe { blst::blst_hash_to_g1(&mut out, message.as_ptr(), message.len(), dst.as_ptr(), dst.len(), nothing.as_ptr(), 0) };
         Self(out)
     }
 
@@ -44,7 +45,7 @@ impl Point {
     /// The sum, also of equal points and of infinity.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         let mut out = blst_p1::default();
-        // SAFETY: three valid points; the output may be uninitialised or alias, and does neither.
+        // SAFETY: two valid points in, one out.
         unsafe { blst::blst_p1_add_or_double(&mut out, &self.0, &other.0) };
         Self(out)
     }
@@ -234,7 +235,7 @@ pub(crate) fn g2_times_secret(scalar: &[u8; SCALAR]) -> PublicKey {
 /// Whether `Π e(point, key)` is one.
 pub(crate) fn pairings_cancel(pairs: &[(Point, &PublicKey)]) -> bool {
     let (points, keys): (Vec<Point>, Vec<&PublicKey>) = pairs.iter().map(|(point, key)| (*point, *key)).unzip();
-    // Infinity pairs to one with everything, and the library's loop does not know it.
+    // Infinity pairs to one with everything; the library's loop promises nothing for it.
     let pairs = Point::all_affine(&points).into_iter().zip(keys).filter(|(point, _)| !point.is_infinity());
     let (points, keys): (Vec<Affine>, Vec<blst_p2_affine>) = pairs.map(|(point, key)| (point, blst_p2_affine::from(key.0))).unzip();
     let one = blst_fp12::default();

@@ -45,6 +45,8 @@ pub struct Probing {
     pub block_share_ppm: u64,
     /// Storage audits in each slot.
     pub storage_audits_per_slot: u32,
+    /// One storage audit in so many asks for slices, whatever tags there are: [`crate::challenge::compact::SLICES_ONE_IN`] by default.
+    pub slices_one_in: u32,
     /// An answer to an availability or latency probe later than this is none.
     pub answer_timeout_ms: u64,
     /// An answer to a storage audit later than this is none.
@@ -181,8 +183,9 @@ impl Params {
                 latency_mean_ms: 150,
                 block_share_ppm: 200_000,
                 storage_audits_per_slot: 1,
+                slices_one_in: 2,
                 answer_timeout_ms: 1_000,
-                storage_timeout_ms: 1_000,
+                storage_timeout_ms: 2_500,
                 send_slip_ms: 25,
                 stall_ms: 25,
                 oracle_error_limit_ppm: 200_000,
@@ -307,6 +310,7 @@ impl Params {
             p.latency_mean_ms,
             p.block_share_ppm,
             u64::from(p.storage_audits_per_slot),
+            u64::from(p.slices_one_in),
             p.answer_timeout_ms,
             p.storage_timeout_ms,
             p.send_slip_ms,

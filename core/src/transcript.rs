@@ -222,11 +222,16 @@ pub fn judge(kinds: Kinds, asked: &Asked<'_>, answer: &Answer, signature: Option
 }
 
 /// What an answer on the chain to a storage challenge is worth: by slices, whatever the challenge would have wanted off the chain.
+///
+/// The contract cannot know how many samples were asked for. Those that the answer leaves out are stated missing: else a provider rebuts a
+/// silence with the samples that it has. Those beyond are of no account.
 pub fn judge_late(asked: &Asked<'_>, answer: &Answer, signature: &Signature65, receipt_key: &Address) -> Outcome {
     if !is_signed(asked.challenge, answer, Some(signature), receipt_key) {
         return Outcome::Silent;
     }
-    challenge::check_samples(asked, &answer.samples).map_or(Outcome::Silent, Outcome::Checked)
+    let mut samples = answer.samples.clone();
+    samples.resize(asked.challenge.samples().len(), None);
+    challenge::check_samples(asked, &samples).map_or(Outcome::Silent, Outcome::Checked)
 }
 
 fn is_signed(challenge: &Challenge, answer: &Answer, signature: Option<&Signature65>, receipt_key: &Address) -> bool {

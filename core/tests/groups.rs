@@ -134,6 +134,7 @@ fn challenge(claims: &ClaimSet) -> Challenge {
         claim_root: claims.root().hash,
         claim_blocks: claims.root().blocks,
         chunks: 0,
+        slices_one_in: 0,
         extra: vec![],
         child: [9; 32],
     }

@@ -115,6 +115,7 @@ fn challenge(kind: Kind) -> Challenge {
         claim_root: word("claims"),
         claim_blocks: 8_457,
         chunks: Kinds::standard().get(kind).unwrap().chunks(),
+        slices_one_in: if kind == Kind::STORAGE { 16 } else { 0 },
         extra: vec![],
         child: pair().child(index),
     }

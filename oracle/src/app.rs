@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, reveals_due_ms};
 use crate::beacon::{BeaconClient, BeaconError};
 use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
@@ -29,6 +29,9 @@ use crate::settle::Settler;
 use crate::signer::{Protection, ProtectionError, Signer};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::view::{PeerInbox, View};
+
+/// So long after an epoch's reveals are due its tallies are folded: the two clocks that this compares run apart a little.
+const FOLD_AFTER_MS: u64 = 100;
 
 /// Why the node does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +209,7 @@ impl Node {
             signer: self.signer,
             store,
             links: config.providers.clone(),
+            provider_registry: config.chain.provider_registry,
             watchdog: self.watchdog,
             bend: hooks.observe,
             rebuttals: Rebuttals::of(rebuttals),
@@ -236,6 +240,7 @@ impl Node {
 /// Opens epoch after epoch and measures each.
 async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, view: Arc<View>, cancel: CancellationToken) {
     let mut epoch = first_epoch(&frames, &committee, &view, &cancel).await;
+    measurer.fold().await;
     let mut measuring = JoinSet::new();
     while !cancel.is_cancelled() {
         let lead_ms = u64::try_from(measure::LEAD.as_millis()).unwrap_or(0);
@@ -251,13 +256,17 @@ async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, v
         let (measurer, committee, stop) = (measurer.clone(), committee.clone(), cancel.clone());
         measuring.spawn(async move {
             // A task of its own, so that our own bug costs an epoch and is said loudly, not silently.
-            match tokio::spawn(measurer.run(frame, stop)).await {
+            match tokio::spawn(measurer.clone().run(frame.clone(), stop.clone())).await {
                 Ok(Ok((reveal, commit))) => {
                     committee.send(Command::Observed(Box::new(reveal), commit)).await;
                 }
                 Ok(Err(MeasureError::Stopped)) => {}
                 Ok(Err(error)) => error!(%error, epoch, "this epoch is not measured"),
                 Err(error) => error!(%error, epoch, "this epoch is not measured: a bug in this program, please report it"),
+            }
+            let revealed = until_unix_ms(reveals_due_ms(&frame.setting).saturating_add(FOLD_AFTER_MS));
+            if stop.run_until_cancelled(tokio::time::sleep_until(revealed)).await.is_some() {
+                measurer.fold().await;
             }
         });
         epoch = epoch.saturating_add(1);

@@ -1,11 +1,13 @@
 //! One epoch's measuring: seeds, panels, probes, evidence, and at its end the observations that are committed to.
 
 mod compile;
+mod extra;
 mod open;
 mod rebuttals;
+mod releases;
 mod subject;
+mod tally;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use assay_challenger::seal::seal;
 use assay_challenger::watchdog::Watchdog;
 use assay_core::challenge::window::{Window, windows};
 use assay_core::hash::Hash32;
-use assay_core::ids::ProviderId;
+use assay_core::ids::{Address, ProviderId};
 use assay_core::observation::{Commit, Fact, Observation, RevealError, Seeds, VerifiedReveal};
 use assay_core::params::Params;
 use assay_core::report::Ledger;
@@ -57,6 +59,8 @@ pub struct Measurer {
     pub store: Arc<dyn Store>,
     /// How providers are connected to.
     pub links: LinkConfig,
+    /// The contract under whose name owners release claims.
+    pub provider_registry: Address,
     /// Our own stalls.
     pub watchdog: Watchdog,
     /// None in every node that is honest.
@@ -197,6 +201,8 @@ impl Measurer {
     async fn slot(&self, frame: &Frame, subject: &Subject, place: Place, cancel: CancellationToken) {
         let setting = &frame.setting;
         let terms = &subject.terms;
+        let audits_per_slot = u64::from(setting.params.probing.storage_audits_per_slot);
+        let extra = subject.plan.get().map(|plan| extra::of_slot(plan, &place.schedule, place.slot, audits_per_slot));
         let assignment = Assignment {
             instance: setting.instance,
             params: Arc::new(setting.params.clone()),
@@ -212,7 +218,7 @@ impl Measurer {
             },
             claims: subject.claims.get().cloned(),
             kinds: setting.kinds,
-            extra: BTreeMap::new(),
+            extra: extra.unwrap_or_default(),
             schedule: place.schedule.clone(),
         };
         let (sink, source) = mpsc::channel(ARRIVALS);

@@ -8,7 +8,10 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, ProviderId};
 use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Inputs, Ledger, Outcome, Setting, StoredDigest};
-use assay_oracle::store::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, SqliteStore, Store, StoreError};
+use assay_oracle::store::{
+    AcceptedEpoch, AuditStore, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, ClaimAge, ClaimVersion, EvidenceBundle, PLANS_KEPT_EPOCHS, Plan,
+    Planned, ProviderAge, Samples, SqliteStore, Store, StoreError, Tally,
+};
 
 /// A place that keeps a store's data while it is closed.
 trait Backend: Sized {
@@ -232,6 +235,121 @@ async fn claim_sets_are_kept_while_they_are_of_use<B: Backend>() {
     assert_eq!(store.claims(&claims(1).root().hash).await.unwrap(), Some(claims(1)), "prolonged, and never shortened");
 }
 
+fn samples(last_proven_ms: Option<u64>, clean: u64, bad: u64) -> Samples {
+    Samples { last_proven_ms, clean, bad }
+}
+
+/// What an epoch showed of provider 7 and of its claims, by their place in the set.
+fn tally(set: &ClaimSet, total: Samples, of_claims: &[(usize, Samples)]) -> Tally {
+    let hash = |place: usize| set.claims().nth(place).unwrap().hash();
+    let claims = of_claims.iter().map(|(place, samples)| (hash(*place), *samples)).collect();
+    Tally { provider: ProviderId(7), root: set.root().hash, total, claims }
+}
+
+async fn ages(store: &impl Store) -> Vec<ClaimAge> {
+    store.claim_ages(ProviderId(7), &Hash32::ZERO, &Hash32([0xff; 32])).await.unwrap()
+}
+
+// Defence: the folded epoch that is kept. Without it a restart between compiling and revealing counts an epoch's samples twice, and the bound
+// of loss is half of what is supported.
+async fn an_epochs_tallies_are_folded_exactly_once<B: Backend>() {
+    let backend = B::create().await;
+    let (set, seen) = (claims(3), samples(Some(500), 30, 0));
+    let of_claims = [(0, samples(Some(500), 20, 0)), (1, samples(Some(400), 10, 0))];
+    {
+        let store = backend.open().await.unwrap();
+        store.put_claims(4, &set).await.unwrap();
+        store.put_tallies(4, 1_000, &[tally(&set, seen, &of_claims)]).await.unwrap();
+        store.put_tallies(4, 1, &[tally(&set, samples(Some(1), 999, 0), &[])]).await.unwrap();
+        assert_eq!(store.fold_tallies(999).await.unwrap(), 0, "the first tally stays, and is not due");
+    }
+    let store = backend.open().await.unwrap();
+    assert_eq!(store.provider_age(ProviderId(7)).await.unwrap(), None);
+    assert_eq!((store.fold_tallies(1_000).await.unwrap(), store.fold_tallies(1_000).await.unwrap()), (1, 0));
+    for epoch in [3, 4] {
+        store.put_tallies(epoch, 1, &[tally(&set, seen, &of_claims)]).await.unwrap();
+        assert_eq!(store.fold_tallies(9_999).await.unwrap(), 0, "epoch {epoch}");
+    }
+    let folded = ProviderAge { epoch: 4, root: set.root().hash, samples: seen };
+    assert_eq!(store.provider_age(ProviderId(7)).await.unwrap(), Some(folded));
+    let all = ages(&store).await;
+    assert!(all.iter().map(|age| age.samples).eq([of_claims[0].1, of_claims[1].1]));
+    assert_eq!(store.claim_ages(ProviderId(7), &all[1].claim, &all[1].claim).await.unwrap(), all[1..]);
+    assert_eq!(store.oldest_proof(ProviderId(7)).await.unwrap(), (2, Some(400)));
+    assert_eq!(store.oldest_proof(ProviderId(8)).await.unwrap(), (0, None));
+}
+
+async fn epochs_add_up_and_a_fault_begins_anew<B: Backend>() {
+    let store = B::create().await.open().await.unwrap();
+    let set = claims(3);
+    store.put_claims(1, &set).await.unwrap();
+    let (clean, bad) = (samples(Some(100), 30, 0), samples(Some(900), 5, 2));
+    store.put_tallies(1, 10, &[tally(&set, clean, &[(0, clean), (1, clean)])]).await.unwrap();
+    store.put_tallies(2, 20, &[tally(&set, samples(None, 0, 0), &[])]).await.unwrap();
+    store.put_tallies(3, 30, &[tally(&set, bad, &[(0, bad), (2, samples(None, 0, 1))])]).await.unwrap();
+    store.put_tallies(4, 40, &[tally(&set, clean, &[(1, clean)])]).await.unwrap();
+    assert_eq!(store.fold_tallies(20).await.unwrap(), 2);
+    assert_eq!(store.provider_age(ProviderId(7)).await.unwrap().unwrap().samples, clean, "an epoch without answers changes nothing");
+    assert_eq!(store.fold_tallies(40).await.unwrap(), 2);
+    let seen = store.provider_age(ProviderId(7)).await.unwrap().unwrap();
+    assert_eq!((seen.epoch, seen.samples), (4, samples(Some(100), 35, 2)));
+    let expected = [bad, samples(Some(100), 60, 0), samples(None, 0, 1)];
+    assert!(ages(&store).await.iter().map(|age| age.samples).eq(expected));
+    assert_eq!(store.oldest_proof(ProviderId(7)).await.unwrap(), (2, Some(100)), "one was never proven");
+}
+
+async fn claims_that_left_the_set_are_forgotten_at_the_fold<B: Backend>() {
+    let store = B::create().await.open().await.unwrap();
+    let (before, after, clean) = (claims(3), claims(2), samples(Some(100), 1, 0));
+    for set in [&before, &after] {
+        store.put_claims(1, set).await.unwrap();
+    }
+    store.put_tallies(1, 10, &[tally(&before, clean, &[(0, clean), (1, clean), (2, clean)])]).await.unwrap();
+    store.put_tallies(2, 20, &[tally(&after, clean, &[(0, clean)])]).await.unwrap();
+    store.fold_tallies(10).await.unwrap();
+    assert_eq!(ages(&store).await.len(), 3);
+    store.fold_tallies(20).await.unwrap();
+    let left: Vec<Hash32> = ages(&store).await.iter().map(|age| age.claim).collect();
+    assert_eq!(left, after.claims().map(Claim::hash).collect::<Vec<_>>());
+}
+
+async fn the_first_plan_of_an_epoch_stays_until_it_is_folded<B: Backend>() {
+    let backend = B::create().await;
+    let plan = |block| Plan { from_slot: 1, claims: vec![Planned { claim: Hash32([block; 32]), first_block: 5, blocks: 2 }] };
+    {
+        let store = backend.open().await.unwrap();
+        store.put_plan(4, ProviderId(7), &plan(1)).await.unwrap();
+        store.put_plan(4, ProviderId(7), &plan(2)).await.unwrap();
+        store.put_plan(5, ProviderId(7), &plan(3)).await.unwrap();
+        store.put_plan(5, ProviderId(8), &plan(4)).await.unwrap();
+    }
+    let store = backend.open().await.unwrap();
+    assert_eq!(store.plans(ProviderId(7), 9).await.unwrap(), [(4, plan(1)), (5, plan(3))]);
+    assert_eq!(store.plans(ProviderId(7), 4).await.unwrap(), [(4, plan(1))]);
+    store.put_tallies(4, 1, &[tally(&claims(0), Samples::default(), &[])]).await.unwrap();
+    store.fold_tallies(1).await.unwrap();
+    assert_eq!(store.plans(ProviderId(7), 9).await.unwrap(), [(5, plan(3))]);
+    store.put_plan(6 + PLANS_KEPT_EPOCHS, ProviderId(8), &plan(5)).await.unwrap();
+    assert!(store.plans(ProviderId(7), 99).await.unwrap().is_empty(), "of epochs that were never folded");
+}
+
+// Defence: the accepted sets in `put_claims`. Without them a provider serves nothing until the set that it is held to is forgotten, and then
+// registers one without what it lost.
+async fn the_set_that_was_accepted_last_is_not_forgotten<B: Backend>() {
+    let store = B::create().await.open().await.unwrap();
+    let version = |epoch, count| ClaimVersion { epoch, sequence: epoch + 1, root: claims(count).root().hash };
+    assert_eq!(store.accepted_claims(ProviderId(7)).await.unwrap(), None);
+    for (epoch, count) in [(5, 1), (6, 2)] {
+        store.put_claims(epoch, &claims(count)).await.unwrap();
+        store.accept_claims(ProviderId(7), &version(epoch, count)).await.unwrap();
+    }
+    store.accept_claims(ProviderId(7), &version(5, 1)).await.unwrap();
+    assert_eq!(store.accepted_claims(ProviderId(7)).await.unwrap(), Some(version(6, 2)), "an epoch that is set up late changes nothing");
+    store.put_claims(100 + CLAIMS_KEPT_EPOCHS, &claims(3)).await.unwrap();
+    assert_eq!(store.claims(&claims(1).root().hash).await.unwrap(), None);
+    assert_eq!(store.claims(&claims(2).root().hash).await.unwrap(), Some(claims(2)));
+}
+
 async fn many_writers_lose_nothing<B: Backend>() {
     let store = B::create().await.open().await.unwrap();
     let store = &store;
@@ -272,6 +390,11 @@ macro_rules! conforms {
                 what_was_received_or_measured_cannot_be_updated,
                 a_malformed_row_is_named,
                 claim_sets_are_kept_while_they_are_of_use,
+                an_epochs_tallies_are_folded_exactly_once,
+                epochs_add_up_and_a_fault_begins_anew,
+                claims_that_left_the_set_are_forgotten_at_the_fold,
+                the_first_plan_of_an_epoch_stays_until_it_is_folded,
+                the_set_that_was_accepted_last_is_not_forgotten,
                 many_writers_lose_nothing,
             ]
         );

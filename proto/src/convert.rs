@@ -150,6 +150,7 @@ impl TryFrom<wire::ChallengeRequest> for Challenge {
             claim_root: hash(&request.claim_root, "claim_root")?,
             claim_blocks: request.claim_blocks,
             chunks: Some(request.chunks).filter(|chunks| *chunks <= MAX_CHUNKS).ok_or(malformed("chunks"))?,
+            slices_one_in: request.slices_one_in,
             extra: Some(request.extra).filter(|extra| extra.len() <= MAX_EXTRA).ok_or(malformed("extra"))?,
             child: hash(&request.child, "child")?.0,
         })
@@ -173,6 +174,7 @@ impl From<&Challenge> for wire::ChallengeRequest {
             child: wire_bytes(&challenge.child),
             chunks: challenge.chunks,
             extra: challenge.extra.clone(),
+            slices_one_in: challenge.slices_one_in,
         }
     }
 }

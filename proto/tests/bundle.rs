@@ -26,6 +26,7 @@ fn transcript(kind: Kind, outcome: Outcome, answer: Option<Answer>) -> Transcrip
             claim_root: Hash32([9; 32]),
             claim_blocks: 10,
             chunks: 2,
+            slices_one_in: 0,
             extra: vec![],
             child: [11; 32],
         },

@@ -44,6 +44,7 @@ fn messages_survive_the_wire() {
             claim_root: Hash32([9; 32]),
             claim_blocks: 10,
             chunks,
+            slices_one_in: 0,
             extra: vec![],
             child: [11; 32],
         };

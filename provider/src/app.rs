@@ -15,18 +15,21 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::challenge::ProviderService;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::ingest::{IngestService, MAX_FRAME_BYTES};
-use crate::store::Store;
+use crate::scrub;
+use crate::store::{Store, now_s};
 
 /// The longest request to the `Provider` service: a seal over a full slot.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// The longest message to the `Ingest` service: a frame and its envelope.
 const MAX_INGEST_BYTES: usize = MAX_FRAME_BYTES + 1024;
+/// After a failure to remove something.
+const PURGE_RETRY: Duration = Duration::from_secs(60);
 /// How long calls may go on after a shutdown began.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
@@ -88,7 +91,7 @@ pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken)
     let store = Store::open(config, key).await?;
     let (incoming, address) = grpc::bind(config.listen).await?;
     let provider = ProviderServer::new(ProviderService::new(Arc::clone(&store))).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let ingest = IngestServer::new(IngestService::new(store)).max_decoding_message_size(MAX_INGEST_BYTES);
+    let ingest = IngestServer::new(IngestService::new(Arc::clone(&store))).max_decoding_message_size(MAX_INGEST_BYTES);
     let server = Server::builder()
         .concurrency_limit_per_connection(config.limits.requests_per_connection)
         .max_concurrent_streams(u32::try_from(config.limits.requests_per_connection).ok())
@@ -97,13 +100,45 @@ pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(provider)
         .add_service(ingest);
+    tokio::spawn(scrub::keep_scrubbing(Arc::clone(&store), config.scrub.clone(), shutdown.clone()));
+    tokio::spawn(keep_purging(store, shutdown.clone()));
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned()));
     info!(%address, provider = %config.provider_id, "serving");
     Ok(Running { address, serving, shutdown, _lock: lock })
 }
 
+/// Removes the data of released claims when it is due.
+async fn keep_purging(store: Arc<Store>, shutdown: CancellationToken) {
+    loop {
+        let next = match store.purge_due().await {
+            Ok(()) => store.next_purge().await,
+            Err(error) => Err(error),
+        };
+        let due = match next {
+            Ok(next) => next.map(|at| Duration::from_secs(at.saturating_sub(now_s()).max(1).cast_unsigned())),
+            Err(error) => {
+                error!(%error, "the data of released claims cannot be removed; it is tried again");
+                Some(PURGE_RETRY)
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = store.next_release() => (),
+            () = sleep_if(due) => (),
+        }
+    }
+}
+
+/// For ever without a time.
+async fn sleep_if(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One process per data directory.
-fn lock(data_dir: &Path) -> Result<File, AppError> {
+pub(crate) fn lock(data_dir: &Path) -> Result<File, AppError> {
     let failed = |source| AppError::DataDir { path: data_dir.to_owned(), source };
     fs::create_dir_all(data_dir).map_err(failed)?;
     let file = File::create(data_dir.join("lock")).map_err(failed)?;

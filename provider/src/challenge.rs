@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::bandwidth;
 use crate::error::StoreError;
 use crate::given::{MAX_ANSWERS_PER_SLOT, SlotKey};
-use crate::ingest::MAX_FRAME_BYTES;
 use crate::index::ReleasedClaim;
+use crate::ingest::MAX_FRAME_BYTES;
 use crate::storage;
 use crate::store::Store;
 
@@ -49,6 +49,7 @@ impl ProviderService {
             Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(&challenge)),
             Kind::LATENCY_BLOCK => self.block(&challenge).await?,
             Kind::STORAGE => self.storage(&challenge).await?,
+            Kind::LOCALITY => self.chain(&challenge).await?,
             kind => return Err(StoreError::UnknownKind(kind)),
         };
         let digest = answer.digest();
@@ -92,6 +93,13 @@ impl ProviderService {
         let (slices, found) = self.store.read(move |files| storage::read_slices(files, &set, &samples)).await??;
         self.store.note(found).await;
         Ok(slices)
+    }
+
+    async fn chain(&self, challenge: &Challenge) -> Result<Answer, StoreError> {
+        let (set, asked) = (self.claims_of(challenge).await?, challenge.clone());
+        let (samples, found) = self.store.read(move |files| storage::read_chain(files, &set, &asked)).await??;
+        self.store.note(found).await;
+        Ok(Answer { payload: Vec::new(), samples })
     }
 
     async fn claims_of(&self, challenge: &Challenge) -> Result<Arc<ClaimSet>, StoreError> {
@@ -157,7 +165,7 @@ impl ProviderService {
             newest: self.store.index().newest().await?.as_ref().map(Into::into),
             max_frame_bytes: MAX_FRAME_BYTES as u32,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            damaged_blocks: self.store.damaged_blocks(),
+            damaged_blocks: self.store.damaged_blocks().await?,
             scrubbed_at: self.store.index().scrubbed_at().await?.map_or(0, i64::cast_unsigned),
         })
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use assay_core::ids::{Address, ProviderId};
+use assay_core::secp::SecretKey;
 use assay_daemon::config::{self, ConfigError};
 use assay_daemon::keystore::{self, Kdf, KeystoreError, Password};
 use assay_daemon::shutdown;
@@ -14,10 +15,12 @@ use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::app::{self, AppError};
-use crate::config::{Config, Limits};
+use crate::bench::{self, Bench, BenchError};
+use crate::config::{Config, Limits, Scrub};
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::rebut::{self, Rebut, RebutError};
+use crate::status;
 
 /// Stores replicas and answers challenges.
 #[derive(Debug, Parser)]
@@ -35,6 +38,15 @@ enum Command {
     Run(Run),
     /// Lists the newest claims as JSON lines, the signed set first.
     Claims(Claims),
+    /// Shows damaged blocks and the history of scrubs.
+    Status(Show),
+    /// Reads everything that is stored and lists what is damaged; beside the running provider or without it.
+    Scrub(ScrubNow),
+    /// Repairs the index.
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Measures whether this machine and disk answer in time, before it is enrolled. Needs no config.
+    Bench(Bench),
     /// Answers on the chain the storage challenge whose silence is about to be slashed.
     Rebut(Rebut),
 }
@@ -78,6 +90,34 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Show {
+    /// The config file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ScrubNow {
+    #[command(flatten)]
+    show: Show,
+    /// Reads now; without it only shows the state.
+    #[arg(long)]
+    now: bool,
+    /// Overrides the config's rate.
+    #[arg(long)]
+    bytes_per_s: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Makes a new index from the signed claim sets and the files beside it. Stop the provider first.
+    Rebuild(Claims),
+}
+
+#[derive(Debug, Args)]
 struct Claims {
     /// The config file.
     #[arg(long)]
@@ -105,6 +145,12 @@ pub enum CliError {
     /// A silence is not rebutted.
     #[error(transparent)]
     Rebut(#[from] RebutError),
+    /// The measurement.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// No claim set was ever written.
+    #[error("{} holds no claim set, so there is nothing to make an index from: restore a backup of the data directory", .0.display())]
+    NothingToRebuild(PathBuf),
     /// A file cannot be written.
     #[error("{} cannot be written; check its directory and the free space", path.display())]
     Write {
@@ -138,6 +184,14 @@ pub async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Init(arguments) => init(arguments),
         Command::Run(arguments) => run(arguments).await,
         Command::Claims(arguments) => claims(arguments).await,
+        Command::Status(arguments) => status::show(&load(&arguments.config)?, arguments.json).await,
+        Command::Scrub(arguments) => scrub(arguments).await,
+        Command::Index(IndexCommand::Rebuild(arguments)) => {
+            let config = load(&arguments.config)?;
+            let key = key_of(&config)?;
+            status::rebuild_index(&config, key).await
+        }
+        Command::Bench(arguments) => Ok(bench::run(arguments).await?),
         Command::Rebut(arguments) => Ok(rebut::run(arguments).await?),
     }
 }
@@ -159,6 +213,7 @@ fn init(arguments: Init) -> Result<(), CliError> {
         provider_registry: arguments.provider_registry,
         settlement: arguments.settlement,
         limits: Limits::default(),
+        scrub: Scrub::default(),
         telemetry: TelemetryConfig::default(),
     };
     let kdf = match arguments.fast_kdf {
@@ -179,9 +234,22 @@ async fn run(arguments: Run) -> Result<(), CliError> {
         config.provider_id = ProviderId(id);
     }
     telemetry::init(&config.telemetry)?;
-    let key = keystore::load_secp(&config.keystore, &Password::from_file(&config.password_file)?)?;
+    let key = key_of(&config)?;
     let running = app::start(&config, key, shutdown::token()?).await?;
     Ok(running.wait().await?)
+}
+
+async fn scrub(arguments: ScrubNow) -> Result<(), CliError> {
+    let config = load(&arguments.show.config)?;
+    if !arguments.now {
+        return status::show(&config, arguments.show.json).await;
+    }
+    let key = key_of(&config)?;
+    status::scrub_now(&config, key, arguments.bytes_per_s, arguments.show.json).await
+}
+
+fn key_of(config: &Config) -> Result<SecretKey, CliError> {
+    Ok(keystore::load_secp(&config.keystore, &Password::from_file(&config.password_file)?)?)
 }
 
 async fn claims(arguments: Claims) -> Result<(), CliError> {

@@ -32,6 +32,9 @@ pub struct Config {
     /// Bounds on what strangers can make this process do.
     #[serde(default)]
     pub limits: Limits,
+    /// The regular read of everything that is stored.
+    #[serde(default)]
+    pub scrub: Scrub,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -45,6 +48,11 @@ impl Config {
             return Some(format!(
                 "provider_registry and settlement are both {address}: they are two contracts; take each from the network's announcement"
             ));
+        }
+        if self.scrub.bytes_per_s == 0 {
+            return Some(
+                "scrub.bytes_per_s is 0, so that a scrub never ends: give it a rate, or set scrub.every_s to 0 for none".to_owned(),
+            );
         }
         let limits = [
             ("transfers", self.limits.transfers as u64),
@@ -70,6 +78,22 @@ impl Config {
     /// What challenges are bound to.
     pub fn instance(&self) -> Instance {
         Instance { chain_id: self.chain_id, settlement: self.settlement }
+    }
+}
+
+/// The regular read of everything that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// The most bytes read in a second.
+    pub bytes_per_s: u64,
+    /// From the end of one read to the beginning of the next, in seconds; 0 for none.
+    pub every_s: u64,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { bytes_per_s: 20_000_000, every_s: 7 * 86_400 }
     }
 }
 
@@ -145,6 +169,7 @@ mod tests {
             provider_registry: Address([1; 20]),
             settlement: Address([2; 20]),
             limits: Limits { owners: vec![Address([3; 20])], ..Limits::default() },
+            scrub: Scrub::default(),
             telemetry: TelemetryConfig::default(),
         };
         let text = toml::to_string(&config).unwrap();

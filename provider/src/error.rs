@@ -114,7 +114,9 @@ pub enum StoreError {
     #[error("claim {0} is not stored here")]
     NotClaimed(Hash32),
     /// The claim was given up.
-    #[error("claim {0} was released. Its release could be repeated by anybody, so this very claim is taken no more: change its index or tag key")]
+    #[error(
+        "claim {0} was released. Its release could be repeated by anybody, so this very claim is taken no more: change its index or tag key"
+    )]
     Released(Hash32),
     /// Tags of an earlier claim are in the way.
     #[error("replica {root} is kept for an earlier claim with other tags until {until} (unix seconds): propose it again then")]
@@ -303,7 +305,9 @@ impl From<StoreError> for Status {
         use StoreError as E;
         let text = refused.to_string();
         match refused {
-            E::Malformed(_) | E::Claim(_) | E::TooLarge(_) | E::Frame | E::SealCount(_) | E::TooManyGroups(_) => Self::invalid_argument(text),
+            E::Malformed(_) | E::Claim(_) | E::TooLarge(_) | E::Frame | E::SealCount(_) | E::TooManyGroups(_) => {
+                Self::invalid_argument(text)
+            }
             E::OwnerSignature(_) | E::OwnerRefused(_) | E::ReleaseSignature(_) => Self::permission_denied(text),
             E::NotProposed(_) | E::UnknownReplica(_) | E::UnknownSequence(_) | E::NotClaimed(_) => Self::not_found(text),
             E::RootTaken(_) => Self::already_exists(text),

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod bandwidth;
+pub mod bench;
 pub mod challenge;
 pub mod check;
 pub mod cli;
@@ -19,6 +20,8 @@ pub mod log;
 pub mod rebut;
 pub mod replica;
 pub mod retrieve;
+pub mod scrub;
+mod status;
 pub mod storage;
 pub mod store;
 pub mod tag_keys;

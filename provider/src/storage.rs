@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup, named};
+use assay_core::challenge::kinds::locality;
 use assay_core::challenge::{Answer, Challenge, Sample};
 use assay_core::claim::{Claim, ClaimSet};
 use assay_core::compact::{Powers, Prover, TAG_BYTES, Terms, verify};
@@ -98,6 +99,13 @@ impl<'a> Opened<'a> {
 pub fn read_slices(files: &Files, set: &ClaimSet, samples: &[Sample]) -> io::Result<(Vec<Option<Slice>>, Found)> {
     let mut opened = Opened::new(files);
     let slices = samples.iter().map(|sample| opened.slice(set, sample)).collect::<io::Result<_>>()?;
+    Ok((slices, opened.found))
+}
+
+/// Walks a chain of dependent reads.
+pub fn read_chain(files: &Files, set: &ClaimSet, challenge: &Challenge) -> io::Result<(Vec<Option<Slice>>, Found)> {
+    let mut opened = Opened::new(files);
+    let slices = locality::walk(challenge, |sample| opened.slice(set, sample))?;
     Ok((slices, opened.found))
 }
 

@@ -10,10 +10,12 @@ use assay_challenger::convert::{decode_bundle, encode_bundle};
 use assay_challenger::endpoint::ProviderEndpoint;
 use assay_core::beacon::ChainInfo;
 use assay_core::bls::{PublicKey, SecretKey, Signature};
+use assay_core::challenge::compact::{CompactAnswer, named};
 use assay_core::challenge::kinds::bandwidth::{Total, rate_kbps};
 use assay_core::challenge::kinds::latency;
 use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, MAX_CHUNKS, STORAGE_SAMPLES};
 use assay_core::claim::{ClaimDomain, ClaimSet, SignedClaimSet};
+use assay_core::compact::{Proof, TagKey, verify};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::observation::{Observation, SaltedObservation};
@@ -41,7 +43,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "message", run: message, seeds: seeds::messages },
     Target { name: "log_entry", run: log_entry, seeds: seeds::log_entries },
     Target { name: "reveal", run: reveal, seeds: seeds::reveals },
@@ -57,6 +59,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "slice", run: slice, seeds: seeds::slices },
     Target { name: "replica_header", run: replica_header, seeds: seeds::replica_headers },
     Target { name: "points", run: points, seeds: seeds::points },
+    Target { name: "compact", run: compact, seeds: seeds::compact_parts },
     Target { name: "beacon_round", run: beacon_round, seeds: seeds::beacon_rounds },
     Target { name: "beacon_json", run: beacon_json, seeds: seeds::beacon_answers },
     Target { name: "protection_import", run: protection_import, seeds: seeds::protection_exports },
@@ -137,7 +140,8 @@ pub fn challenge_request(bytes: &[u8]) -> bool {
     };
     assert_eq!(Challenge::try_from(wire::ChallengeRequest::from(&challenge)).as_ref(), Ok(&challenge));
     let samples = challenge.samples();
-    assert!(samples.iter().all(|sample| sample.block < challenge.claim_blocks && sample.chunk < 124));
+    let is_possible = challenge.has_possible_extra();
+    assert!(samples.iter().all(|sample| (sample.block < challenge.claim_blocks || !is_possible) && sample.chunk < 124));
     assert!(samples.len() <= MAX_CHUNKS as usize);
     let _ = (challenge.digest(), latency::echo(&challenge));
     true
@@ -277,6 +281,32 @@ pub fn replica_header(bytes: &[u8]) -> bool {
 }
 
 // ---- cryptography ----
+
+/// A compact answer's payload, a proof, a tag key, a tag. What decodes has one encoding; a proof that decodes is verified.
+pub fn compact(bytes: &[u8]) -> bool {
+    let mut accepted = false;
+    if let Some(answer) = CompactAnswer::parse(bytes) {
+        assert_eq!(answer.encode(), bytes);
+        let groups = answer.groups.iter().flat_map(|group| group.positions.iter());
+        assert_eq!(groups.chain(answer.missing.iter()).count(), answer.covered().iter().count(), "no position twice");
+        accepted = true;
+    }
+    if let Ok(proof) = Proof::from_bytes(bytes) {
+        assert_eq!(proof.to_bytes(), bytes);
+        let (challenge, _) = seeds::challenge(Kind::STORAGE);
+        let positions = (0..4).collect();
+        let key = seeds::claims().tag_keys().next().unwrap();
+        let terms = challenge.compact_terms(&key.id(), positions, |sample| named(seeds::claims(), challenge.provider, sample)).unwrap();
+        assert!(verify(key, &terms, &proof).is_err(), "no seed proves these samples");
+        accepted = true;
+    }
+    if let Ok(key) = TagKey::from_bytes(bytes) {
+        assert_eq!(key.to_bytes(), bytes);
+        let _ = key.id();
+        accepted = true;
+    }
+    accepted | Signature::from_slice(bytes).is_ok()
+}
 
 /// Keys and signatures in both forms: what is accepted has this one encoding, and is neither infinity nor outside the subgroup.
 pub fn points(bytes: &[u8]) -> bool {

@@ -148,8 +148,8 @@ async fn an_honest_api_passes_and_one_changed_byte_of_any_route_is_named() {
         let line = findings["lines"].as_array().unwrap().iter().find(|line| line["claim"] == claim).unwrap().clone();
         line["text"].as_str().unwrap().to_owned()
     };
-    let (code, sampled) = audit(&api, &rpc, 1, &["--slices", "1", "--settlement", &devnet.deployment.settlement.to_string()]).await;
-    assert!(code == 0 && text(&sampled, "slices").contains("a sample of 1"), "{sampled}");
+    let (code, sampled) = audit(&api, &rpc, 1, &["--proofs", "1", "--settlement", &devnet.deployment.settlement.to_string()]).await;
+    assert!(code == 0 && text(&sampled, "proofs").contains("a sample of 1"), "{sampled}");
     assert_eq!(sampled["trusted"].as_array().unwrap().len(), 1, "the beacon's key alone");
     let (code, pinned) = audit(&api, &rpc, 1, &["--settlement", &format!("0x{}", "11".repeat(20))]).await;
     assert_eq!((code, claims(&pinned, "fails")), (1, vec!["network"]));

@@ -55,7 +55,7 @@ async fn restored_bytes(devnet: &Devnet, dir: &std::path::Path) -> u64 {
     let output = tokio::process::Command::new(assay_tests::binaries::path("assay-builder"))
         .args(["restore", "--provider-endpoint", &format!("http://{}", devnet.providers[0].listen), "--provider-id", "1"])
         .args(["--keys", &dir.join("net/builder").display().to_string(), "--object-id", object, "--replica", "0", "--json"])
-        .args(["--unpack", &unpacked.display().to_string()])
+        .args(["--password-file", &dir.join("net/password").display().to_string(), "--unpack", &unpacked.display().to_string()])
         .output()
         .await
         .unwrap();

@@ -58,6 +58,10 @@ impl Provider for Mute {
         self.behind()?.describe(request.into_inner()).await
     }
 
+    async fn releases(&self, request: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        self.behind()?.releases(request.into_inner()).await
+    }
+
     async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         self.behind()?.claims(request.into_inner()).await
     }

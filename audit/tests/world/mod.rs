@@ -1,22 +1,25 @@
 //! A whole epoch in memory: four oracles, two providers with real replicas, every answer and every signature real.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use assay_audit::verify::{Documents, Ground, ObservationsDocument, OnChain, VerdictsDocument};
 use assay_chain::{AcceptedReport, BlockRef, Member as ChainMember, ProviderRecord, RegistryView, ReportAccepted, SettlementConfig};
 use assay_core::beacon::{self, ChainInfo, fallback_seed};
 use assay_core::bls::{Domain, SecretKey, Signature};
+use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup, named};
 use assay_core::challenge::kinds::bandwidth::{Total, ingress_bytes};
-use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::kinds::{availability, latency, locality};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, Sample, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimSet};
+use assay_core::compact::{Name, Powers, Prover, TagKey, TagSecret};
 use assay_core::epoch::{Basis, BitVote, Close, Proposal, SignedBitVote};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal};
 use assay_core::params::{Params, TOKEN};
-use assay_core::replica::BLOCK_BYTES;
+use assay_core::replica::{BLOCK_BYTES, OwnerSecret};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, StoredDigest, signing_message};
 use assay_core::secp;
 use assay_core::slice::{self, OutboardBuilder, Slice};
@@ -57,6 +60,8 @@ struct Replica {
     outboard: BTreeMap<u64, [u8; 64]>,
     claims: ClaimSet,
     root: Hash32,
+    /// The second provider's replica has tags, the first's none.
+    tags: Option<(Vec<u8>, Powers)>,
 }
 
 fn oracle_key(oracle: u64) -> SecretKey {
@@ -79,17 +84,24 @@ impl Replica {
         let (mut builder, mut nodes) = (OutboardBuilder::new(total), Vec::new());
         builder.update(&bytes, &mut nodes).unwrap();
         let root = builder.finish().unwrap();
+        let secret = TagSecret::derive(&OwnerSecret::new([provider as u8; 32]));
+        let key = Some(secret.key()).filter(|_| provider == 2);
         let claim = Claim {
             object_id: Hash32([provider as u8; 32]),
             replica_index: 0,
             root,
             object_length: total - 64,
             blocks: BLOCKS,
-            tag_key_id: Hash32::ZERO,
+            tag_key_id: key.as_ref().map_or(Hash32::ZERO, TagKey::id),
             owner: Address([9; 20]),
         };
-        let claims = ClaimSet::new(vec![claim]).unwrap();
-        Self { bytes, outboard: nodes.into_iter().map(|node| (node.position, node.pair)).collect(), claims, root }
+        let tags = key.as_ref().map(|key| {
+            let evaluations: Vec<_> = bytes.chunks(BLOCK_BYTES).map(|block| secret.evaluate(block).unwrap()).collect();
+            let powers = Powers::parse(&secret.powers(), key, &[1; 32]).unwrap();
+            (secret.tags(&Name::of(&claim, ProviderId(provider)), 0, &evaluations), powers)
+        });
+        let claims = ClaimSet::new(vec![claim]).unwrap().with_tag_keys(key).unwrap();
+        Self { tags, bytes, outboard: nodes.into_iter().map(|node| (node.position, node.pair)).collect(), claims, root }
     }
 
     fn slice(&self, block: u64, chunk: u32) -> Slice {
@@ -98,6 +110,20 @@ impl Replica {
         let (start, length) = slice::group_range(total, index);
         let group = &self.bytes[start as usize..(start + length) as usize];
         slice::prove(&self.root, total, index, group, |position| self.outboard.get(&position).copied()).unwrap()
+    }
+
+    /// One proof for all samples but the missing ones.
+    fn compact(&self, challenge: &Challenge, planned: Positions, missing: Positions) -> Answer {
+        let (tags, powers) = self.tags.as_ref().unwrap();
+        let (key, positions) = (self.claims.claims().next().unwrap().tag_key_id, planned.without(missing));
+        let terms = challenge.compact_terms(&key, positions, |sample| named(&self.claims, challenge.provider, sample)).unwrap();
+        let mut prover = Prover::new();
+        for item in &terms.items {
+            let at = item.block as usize;
+            prover.add(item.nu, &self.bytes[at * BLOCK_BYTES..][..BLOCK_BYTES], &tags[at * 48..][..48]).unwrap();
+        }
+        let proof = prover.finish(&terms, powers).unwrap().to_bytes();
+        Answer::of_payload(CompactAnswer { missing, groups: vec![ProofGroup { key, positions, proof }] }.encode())
     }
 }
 
@@ -293,11 +319,17 @@ fn answer(challenge: &Challenge, kept: &[u8; 32], replica: &Replica) -> (Answer,
             (Answer { payload: mac.to_vec(), samples }, vec![])
         }
         Kind::STORAGE => {
-            let mut samples = slices();
-            if (challenge.oracle, challenge.provider, challenge.slot) == (OracleId(2), ProviderId(2), 0) {
-                samples[7] = None;
+            let is_missing = (challenge.oracle, challenge.provider, challenge.slot) == (OracleId(2), ProviderId(2), 0);
+            let missing: Positions = is_missing.then_some(7).into_iter().collect();
+            if let Some(planned) = challenge.compact_plan(&replica.claims).into_values().next() {
+                return (replica.compact(challenge, planned, missing), vec![]);
             }
-            (Answer { payload: vec![], samples }, vec![])
+            let samples = slices().into_iter().enumerate().map(|(position, slice)| slice.filter(|_| !missing.has(position)));
+            (Answer { payload: vec![], samples: samples.collect() }, vec![])
+        }
+        Kind::LOCALITY => {
+            let read = |s: &Sample| Ok::<_, Infallible>(Some(replica.slice(s.block, s.chunk)));
+            (Answer { payload: vec![], samples: locality::walk(challenge, read).unwrap() }, vec![])
         }
         _ => {
             let bytes = 2_000_000;

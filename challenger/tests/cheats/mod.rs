@@ -234,6 +234,10 @@ impl Provider for Cheater {
         Ok(Response::new(wire::DescribeReply::default()))
     }
 
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Err(Status::unavailable("it only cheats in bandwidth tests"))
+    }
+
     async fn claims(&self, _: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         Err(Status::unavailable("it only cheats in bandwidth tests"))
     }

@@ -10,9 +10,9 @@ use assay_challenger::link::{Line, Link, LinkConfig};
 use assay_challenger::measure::{Assignment, SlotReport, Target, run_slot};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::bls::{self, Domain};
-use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::kinds::{availability, latency, locality};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Answer, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
+use assay_core::challenge::{Answer, Challenge, Kind, Kinds, Sample, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
@@ -116,14 +116,13 @@ impl Scripted {
     }
 
     fn slices(&self, challenge: &Challenge) -> Vec<Slice> {
-        let samples = challenge.samples().into_iter();
-        samples
-            .map(|sample| {
-                let (claim, block) = self.claims.locate(sample.block).unwrap();
-                let replica = self.replicas.iter().find(|replica| replica.claim == *claim).unwrap();
-                replica.slice(block * 124 + u64::from(sample.chunk))
-            })
-            .collect()
+        challenge.samples().iter().map(|sample| self.slice(sample)).collect()
+    }
+
+    fn slice(&self, sample: &Sample) -> Slice {
+        let (claim, block) = self.claims.locate(sample.block).unwrap();
+        let replica = self.replicas.iter().find(|replica| replica.claim == *claim).unwrap();
+        replica.slice(block * 124 + u64::from(sample.chunk))
     }
 
     fn honest(&self, challenge: &Challenge) -> Answer {
@@ -134,6 +133,10 @@ impl Scripted {
                 let slice = self.slices(challenge).remove(0);
                 Answer { payload: latency::block_mac(challenge, &slice.chunk).to_vec(), samples: vec![Some(slice)] }
             }
+            Kind::LOCALITY => {
+                let read = |sample: &Sample| Ok::<_, std::convert::Infallible>(Some(self.slice(sample)));
+                Answer { payload: vec![], samples: locality::walk(challenge, read).unwrap() }
+            }
             _ => Answer { payload: vec![], samples: self.slices(challenge).into_iter().map(Some).collect() },
         }
     }
@@ -141,7 +144,7 @@ impl Scripted {
     fn garbage(&self, challenge: &Challenge) -> Answer {
         let mut answer = self.honest(challenge);
         match challenge.kind {
-            Kind::STORAGE => answer.samples.iter_mut().flatten().for_each(|slice| slice.chunk[0] ^= 1),
+            Kind::STORAGE | Kind::LOCALITY => answer.samples.iter_mut().flatten().for_each(|slice| slice.chunk[0] ^= 1),
             _ => answer.payload[0] ^= 1,
         }
         answer
@@ -167,7 +170,7 @@ impl Scripted {
             Script::FailFirst => reply(self.honest(challenge)),
             Script::Garbage => reply(self.garbage(challenge)),
             Script::WrongKind => reply(match challenge.kind {
-                Kind::STORAGE | Kind::LATENCY_BLOCK => Answer::of_payload([0; 32]),
+                Kind::STORAGE | Kind::LATENCY_BLOCK | Kind::LOCALITY => Answer::of_payload([0; 32]),
                 _ => Answer { payload: vec![], samples: vec![None] },
             }),
             Script::Malformed => Ok(match challenge.kind {
@@ -177,7 +180,7 @@ impl Scripted {
             Script::Stranger => Ok(self.signed(challenge, self.honest(challenge), &SecretKey::from_bytes(&[6; 32]).unwrap())),
             Script::Missing => reply(match challenge.kind {
                 Kind::STORAGE => Answer { payload: vec![], samples: vec![None; 30] },
-                Kind::LATENCY_BLOCK => Answer { payload: vec![], samples: vec![None] },
+                Kind::LATENCY_BLOCK | Kind::LOCALITY => Answer { payload: vec![], samples: vec![None] },
                 _ => self.honest(challenge),
             }),
             Script::Oversized => Ok(ChallengeReply { payload: vec![0; 3 << 20].into(), ..Default::default() }),
@@ -191,6 +194,10 @@ impl Provider for Scripted {
         self.described.fetch_add(1, Ordering::Relaxed);
         let version = if self.script == Script::Oversized { "x".repeat(3 << 20) } else { String::new() };
         Ok(Response::new(wire::DescribeReply { version, ..Default::default() }))
+    }
+
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Err(Status::unimplemented("nothing was released"))
     }
 
     async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {

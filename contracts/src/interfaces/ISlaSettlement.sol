@@ -84,11 +84,11 @@ interface ISlaSettlement {
 
     error RebuttalTooLate(uint256 closedAt);
     error AlreadyRebutted(uint64 providerId, uint64 epoch);
-    /// Siblings of other than 30 samples.
+    /// Siblings of fewer than 30 samples, or more than 40.
     error WrongSampleCount(uint256 given);
-    /// Other than 30 chunks of 1,024 bytes.
+    /// Other than 1,024 bytes for each sample.
     error WrongChunksLength(uint256 given);
-    /// A sample's siblings are more than 64, or not of 32 bytes each.
+    /// A sample's siblings are more than 54, or not of 32 bytes each.
     error WrongSiblingsLength(uint256 sample, uint256 given);
     /// Not 65 bytes, a high s, a wrong v, another key than the provider's receipt key, or another answer than was signed.
     error InvalidAnswerSignature();
@@ -145,8 +145,8 @@ interface ISlaSettlement {
     /// verdict: the epoch's rewards were lost by lateness.
     /// @param challengeDigest the challenge that the slash leaf names: its factsRoot is that of this one silence.
     /// @param amount of the leaf, as `proof` proves it under `report.slashRoot`.
-    /// @param chunks 30 samples of 1,024 bytes, one after the other.
-    /// @param siblings for each sample its chaining values from the chunk up to the root, 32 bytes each, at most 64.
+    /// @param chunks 30 to 40 samples of 1,024 bytes, one after the other, as many as the challenge asked for.
+    /// @param siblings for each sample its chaining values from the chunk up to the root, 32 bytes each, at most 54.
     /// @param signature by the provider's receipt key, over the answer to this challenge as for every storage answer.
     /// @dev The contract does not hash BLAKE3, so it does not know whether the chunks belong to the replica. It need not: the answer
     /// is public and signed. A wrong one is a fact under the provider's own signature, and whoever sees it in SlashRebutted can prove

@@ -9,7 +9,10 @@ library StorageAnswer {
     bytes32 internal constant SILENCE_TAG = keccak256("assay.silence.v1");
     bytes32 internal constant ANSWER_TAG = keccak256("assay.answer.v1");
 
-    uint256 internal constant SAMPLES = 30;
+    /// Drawn over all that the provider claims.
+    uint256 internal constant MIN_SAMPLES = 30;
+    /// With the most that a challenge adds to them.
+    uint256 internal constant MAX_SAMPLES = 40;
     uint256 internal constant CHUNK_BYTES = 1024;
     uint256 internal constant MAX_SIBLINGS_BYTES = 54 * 32;
 
@@ -21,19 +24,21 @@ library StorageAnswer {
     }
 
     /// @notice The digest of a whole storage answer: the hash of its payload, which is empty, and a word for each sample.
-    /// @dev A word hashes the chunk by itself, so that the border between chunk and siblings cannot move.
+    /// @dev A word hashes the chunk by itself, so that the border between chunk and siblings cannot move. How many samples the
+    /// challenge asked for is known to the oracles: an answer with fewer is a wrong one, under the provider's own signature.
     function digest(bytes calldata chunks, bytes[] calldata siblings) internal pure returns (bytes32) {
-        if (siblings.length != SAMPLES) revert ISlaSettlement.WrongSampleCount(siblings.length);
-        if (chunks.length != SAMPLES * CHUNK_BYTES) revert ISlaSettlement.WrongChunksLength(chunks.length);
-        bytes32[SAMPLES + 1] memory words;
+        uint256 samples = siblings.length;
+        if (samples < MIN_SAMPLES || samples > MAX_SAMPLES) revert ISlaSettlement.WrongSampleCount(samples);
+        if (chunks.length != samples * CHUNK_BYTES) revert ISlaSettlement.WrongChunksLength(chunks.length);
+        bytes32[] memory words = new bytes32[](samples + 1);
         words[0] = keccak256("");
-        for (uint256 i = 0; i < SAMPLES; ++i) {
+        for (uint256 i = 0; i < samples; ++i) {
             bytes calldata path = siblings[i];
             if (path.length % 32 != 0 || path.length > MAX_SIBLINGS_BYTES) revert ISlaSettlement.WrongSiblingsLength(i, path.length);
             bytes calldata chunk = chunks[i * CHUNK_BYTES:(i + 1) * CHUNK_BYTES];
             words[i + 1] = keccak256(bytes.concat(keccak256(chunk), path));
         }
-        return keccak256(abi.encode(words));
+        return keccak256(abi.encodePacked(words));
     }
 
     /// @notice What the receipt key signs. Bound to this chain, this contract and the challenge.

@@ -6,6 +6,7 @@ import {Fixture} from "./Fixture.sol";
 /// Answers as a provider signs them, by encodings of their own: docs/protocol.md in words, not the contract's library.
 abstract contract Rebuttal is Fixture {
     uint256 internal constant SAMPLES = 30;
+    uint256 internal constant MOST_SAMPLES = 40;
     uint256 internal constant CHUNK = 1024;
 
     struct Answer {
@@ -16,11 +17,15 @@ abstract contract Rebuttal is Fixture {
     }
 
     /// A full answer with `depth` siblings a sample, signed for settlement and chain as they are.
-    function answerTo(uint64 providerId, bytes32 challenge, uint256 depth) internal view returns (Answer memory a) {
+    function answerTo(uint64 providerId, bytes32 challenge, uint256 depth) internal view returns (Answer memory) {
+        return answerTo(providerId, challenge, depth, SAMPLES);
+    }
+
+    function answerTo(uint64 providerId, bytes32 challenge, uint256 depth, uint256 samples) internal view returns (Answer memory a) {
         a.challenge = challenge;
-        a.chunks = noise(abi.encode(challenge), SAMPLES * CHUNK);
-        a.siblings = new bytes[](SAMPLES);
-        for (uint256 i = 0; i < SAMPLES; ++i) {
+        a.chunks = noise(abi.encode(challenge), samples * CHUNK);
+        a.siblings = new bytes[](samples);
+        for (uint256 i = 0; i < samples; ++i) {
             a.siblings[i] = noise(abi.encode(challenge, i), depth * 32);
         }
         a.signature = signAs(RECEIPT_SECRET, messageOf(block.chainid, address(settlement), providerId, a));
@@ -32,7 +37,7 @@ abstract contract Rebuttal is Fixture {
 
     function answerDigest(Answer memory a) internal pure returns (bytes32) {
         bytes memory words = abi.encode(keccak256(""));
-        for (uint256 i = 0; i < SAMPLES; ++i) {
+        for (uint256 i = 0; i < a.siblings.length; ++i) {
             bytes memory chunk = new bytes(CHUNK);
             for (uint256 at_ = 0; at_ < CHUNK; at_ += 32) {
                 setWord(chunk, at_, word(a.chunks, i * CHUNK + at_));

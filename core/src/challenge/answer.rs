@@ -130,7 +130,8 @@ pub fn check_storage(asked: &Asked<'_>, answer: &Answer) -> Result<Checked, Answ
     Ok(checked)
 }
 
-fn claims_of<'a>(asked: &Asked<'a>) -> Result<&'a ClaimSet, AnswerError> {
+/// The claim set that the challenge names.
+pub(crate) fn claims_of<'a>(asked: &Asked<'a>) -> Result<&'a ClaimSet, AnswerError> {
     let claims = asked.claims.ok_or(AnswerError::Claims)?;
     let root = claims.root();
     match root.hash == asked.challenge.claim_root && root.blocks == asked.challenge.claim_blocks {
@@ -167,7 +168,8 @@ fn numbers(positions: Positions) -> Vec<u32> {
     positions.iter().filter_map(|position| u32::try_from(position).ok()).collect()
 }
 
-fn sample_holds(sample: &Sample, slice: &Slice, claims: &ClaimSet) -> bool {
+/// Whether a slice is the chunk that was asked for.
+pub(crate) fn sample_holds(sample: &Sample, slice: &Slice, claims: &ClaimSet) -> bool {
     claims.locate(sample.block).is_some_and(|(claim, block)| holds_in_replica(&claim.root, claim.blocks, block, sample.chunk, slice))
 }
 

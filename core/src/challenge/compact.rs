@@ -1,6 +1,6 @@
 //! What a compact storage answer looks like, and what has to stand in it.
 //!
-//! One audit in [`SLICES_ONE_IN`] asks for slices. In all others the samples under a tag key are answered by one proof for each key, as
+//! One audit in a few ([`SLICES_ONE_IN`]) asks for slices. In all others the samples under a tag key are answered by one proof for each key, as
 //! long as at least [`MIN_PER_PROOF`] of them fall under it; the rest, and everything without tags, by slices as ever.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use crate::compact::{Name, PROOF_BYTES, Terms};
 use crate::hash::Hash32;
 use crate::ids::ProviderId;
 
-/// One audit in so many asks for slices, whatever tags there are: the audit does not tell before it is asked.
-pub const SLICES_ONE_IN: u64 = 16;
+/// One audit in so many asks for slices by default, whatever tags there are. Which one, nobody knows before it is asked.
+pub const SLICES_ONE_IN: u32 = 16;
 /// The fewest samples under one key that are worth a proof: it costs more than as many slices.
 pub const MIN_PER_PROOF: usize = 4;
 /// The most proofs of one answer.
@@ -77,7 +77,8 @@ fn bit(position: usize) -> u64 {
 impl Challenge {
     /// Whether this audit asks for slices whatever tags there are.
     pub fn is_for_slices(&self) -> bool {
-        Stream::new(&[b"assay.storage.mode.v1", self.seed().as_bytes()]).below(SLICES_ONE_IN) == 0
+        let one_in = u64::from(self.slices_one_in.max(1));
+        Stream::new(&[b"assay.storage.mode.v1", self.seed().as_bytes()]).below(one_in) == 0
     }
 
     /// The samples that are to be answered by compact proofs, by tag key. Empty: everything by slices.

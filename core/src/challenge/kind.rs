@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{availability, bandwidth, latency, storage};
+use super::kinds::{availability, bandwidth, latency, locality, storage};
 use super::schedule::{PairSecret, SlotTerms};
 use super::{Answer, AnswerError, Challenge, Checked};
 use crate::claim::ClaimSet;
@@ -34,6 +34,8 @@ impl Kind {
     pub const INGRESS: Self = Self(5);
     /// Bytes per second from the provider to the oracle.
     pub const EGRESS: Self = Self(6);
+    /// How far the data is from the machine that answers: a chain of dependent reads. A score, nothing more.
+    pub const LOCALITY: Self = Self(7);
 }
 
 /// A challenge as whoever verifies an answer knows it.
@@ -94,6 +96,7 @@ const STANDARD: &[&dyn ChallengeKind] = &[
     &storage::Storage,
     &bandwidth::Bandwidth::Ingress,
     &bandwidth::Bandwidth::Egress,
+    &locality::Locality,
 ];
 
 impl Kinds {

@@ -16,7 +16,7 @@ pub mod window;
 pub use answer::{
     Answer, AnswerError, Checked, MissingSamples, answer_signing_digest, check_samples, check_storage, seal_digest, seal_leaf,
 };
-pub(crate) use answer::{digest_of_words, holds_in_replica};
+pub(crate) use answer::{claims_of, digest_of_words, holds_in_replica, sample_holds};
 pub use kind::{Asked, ChallengeKind, Kind, Kinds};
 pub use kinds::storage::STORAGE_SAMPLES;
 pub use stream::Stream;
@@ -59,6 +59,8 @@ pub struct Challenge {
     pub claim_blocks: u64,
     /// How many stored chunks it asks for, at most [`MAX_CHUNKS`].
     pub chunks: u32,
+    /// A storage audit is for slices once in so many times; 0 for every other kind.
+    pub slices_one_in: u32,
     /// Blocks that the oracle asks for beside the drawn ones, at most [`MAX_EXTRA`]: those whose objects were not proven for the longest
     /// time. They are the oracle's choice, so they are outside every bound, and nothing that is drawn depends on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,6 +108,7 @@ impl Challenge {
             .with(&self.claim_root)
             .with(&self.claim_blocks)
             .with(&self.chunks)
+            .with(&self.slices_one_in)
             .with(&Hash32(self.child))
     }
 

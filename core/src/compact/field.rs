@@ -1,7 +1,7 @@
 //! The scalar field, and blocks as lists of its elements.
 
 use ark_bls12_381::Fr;
-use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
+use ark_ff::{BigInt, Field, PrimeField};
 
 use super::SCALAR_BYTES;
 
@@ -80,14 +80,6 @@ impl Products {
         let (limb, wide) = (power_of_two(64), power_of_two(128));
         self.columns.iter().rev().fold(Fr::from(0_u64), |sum, column| sum * limb + Fr::from(column.low) + Fr::from(column.high) * wide)
     }
-}
-
-/// Nothing.
-pub(super) const ZERO: Fr = Fr::ZERO;
-
-/// A coefficient as a field element.
-pub(super) fn from_u128(coefficient: u128) -> Fr {
-    Fr::from(coefficient)
 }
 
 /// `2^bits` in the field.

@@ -2,8 +2,8 @@
 
 use ark_bls12_381::Fr;
 
-use super::field::{self, Limbs, multiply_add};
-use super::{SCALARS, field::power_of_two};
+use super::SCALARS;
+use super::field::{self, Limbs, multiply_add, power_of_two};
 
 /// A coefficient has 128 bits and a scalar 248, so this many products fit in six limbs.
 const PRODUCTS: usize = 256;

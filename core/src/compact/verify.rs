@@ -1,5 +1,8 @@
 //! Checking proofs without the data.
 
+use ark_bls12_381::Fr;
+use ark_ff::AdditiveGroup;
+
 use super::{CompactError, Proof, TagKey, Terms, block_point, coefficient, field};
 use crate::challenge::Stream;
 use crate::curve::{Point, Sum, Width, g2, pairings_cancel};
@@ -30,15 +33,15 @@ pub fn verify_batch(key: &TagKey, proofs: &[(Terms, Proof)], seed: &[u8; 32]) ->
     }
     let mut stream = Stream::new(&[&tag("assay.compactbatch.v1").0, seed, &key.id().0, &digest(proofs).0]);
     let (mut sigmas, mut psis, mut shifted) = (Sum::new(Width::Short), Sum::new(Width::Short), Sum::new(Width::Full));
-    let mut y = field::ZERO;
+    let mut y = Fr::ZERO;
     for (terms, proof) in proofs {
         refuse_empty(terms)?;
         let rho = coefficient(&mut stream);
         sigmas.add(proof.sigma.point(), &rho.to_le_bytes());
         psis.add(proof.psi.point(), &rho.to_le_bytes());
-        let rho = field::from_u128(rho);
+        let rho = Fr::from(rho);
         for item in &terms.items {
-            shifted.add(block_point(&item.name, item.block), &field::to_little_endian(rho * field::from_u128(item.nu)));
+            shifted.add(block_point(&item.name, item.block), &field::to_little_endian(rho * Fr::from(item.nu)));
         }
         shifted.add(proof.psi.point(), &field::to_little_endian(-rho * terms.place()));
         y += rho * proof.y;

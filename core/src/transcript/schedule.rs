@@ -49,6 +49,7 @@ pub struct SlotSchedule {
     pair: Pair,
     slot: u32,
     kinds: Kinds,
+    slices_one_in: u32,
     secret: PairSecret,
     scheduled: Vec<Scheduled>,
 }
@@ -58,7 +59,7 @@ impl SlotSchedule {
     pub fn new(pair: Pair, slot: u32, vrf: &Signature, windows: &[Window], class: &Class, params: &Params, kinds: Kinds) -> Self {
         let secret = PairSecret::new(vrf, pair.provider);
         let scheduled = secret.schedule(kinds, &SlotTerms { params, class, oracle: pair.oracle, windows });
-        Self { pair, slot, kinds, secret, scheduled }
+        Self { pair, slot, kinds, slices_one_in: params.probing.slices_one_in, secret, scheduled }
     }
 
     /// What is asked, in order of time. Of a provider without claims nothing is asked that needs them.
@@ -108,6 +109,7 @@ impl SlotSchedule {
             claim_root: self.pair.claims.hash,
             claim_blocks: self.pair.claims.blocks,
             chunks: self.kinds.get(scheduled.kind).map_or(0, |plug| plug.chunks()),
+            slices_one_in: if scheduled.kind == Kind::STORAGE { self.slices_one_in } else { 0 },
             extra: Vec::new(),
             child: self.secret.child(scheduled.index),
         }

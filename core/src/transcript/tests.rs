@@ -1,4 +1,5 @@
 mod compact;
+mod locality;
 
 use super::*;
 use crate::bls;

@@ -2,7 +2,9 @@
 //! observation.
 
 use assay_core::abi::Words;
+use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup};
 use assay_core::challenge::kinds::bandwidth::{Total, ingress_bytes, rate_kbps};
+use assay_core::challenge::kinds::locality;
 use assay_core::challenge::{Answer, Challenge, Kind, Kinds, answer_signing_digest};
 use assay_core::hash::{keccak, tag};
 use assay_core::observation::{Counts, Observation};
@@ -10,7 +12,7 @@ use assay_core::params::Params;
 use assay_core::transcript::{OracleFault, Outcome, Reading, Transcript};
 use serde_json::{Value, json};
 
-use super::{availability_answer, block_answer, challenge, echo_answer, hold, pair, receipt_key, shown, slice, storage_answer};
+use super::{availability_answer, block_answer, challenge, echo_answer, hold, pair, receipt_key, shown, slice, storage_answer, word};
 
 #[test]
 fn kinds_do_not_drift() {
@@ -46,6 +48,14 @@ fn kinds_do_not_drift() {
         }),
     );
     hold(
+        "kinds/locality.json",
+        &json!({
+            "note": "Made by core/tests/vectors.rs. Sample j + 1 follows from BLAKE3 keyed_hash(seed, chunk of sample j). Readings: shortest and median time.",
+            "challenges": [challenge_vector(Kind::LOCALITY, &chain_answers())],
+            "summaries": [summary(Kind::LOCALITY, &probes(Kind::LOCALITY))],
+        }),
+    );
+    hold(
         "kinds/bandwidth.json",
         &json!({
             "note": "Made by core/tests/vectors.rs. payload = bytes as u64 BE, then their BLAKE3 hash. Counts are kbit/s of the class's floor.",
@@ -58,7 +68,7 @@ fn kinds_do_not_drift() {
 }
 
 /// What one epoch's transcripts of every kind become.
-pub fn counts() -> [Counts; 6] {
+pub fn counts() -> [Counts; 7] {
     [
         counts_of(Kind::AVAILABILITY, &probes(Kind::AVAILABILITY)),
         counts_of(Kind::LATENCY_ECHO, &probes(Kind::LATENCY_ECHO)),
@@ -66,6 +76,7 @@ pub fn counts() -> [Counts; 6] {
         counts_of(Kind::STORAGE, &audits()),
         counts_of(Kind::INGRESS, &tests(Kind::INGRESS)),
         counts_of(Kind::EGRESS, &tests(Kind::EGRESS)),
+        counts_of(Kind::LOCALITY, &probes(Kind::LOCALITY)),
     ]
 }
 
@@ -106,7 +117,24 @@ fn words_of(challenge: &Challenge) -> Words {
         .with(&challenge.claim_root)
         .with(&challenge.claim_blocks)
         .with(&challenge.chunks)
+        .with(&challenge.slices_one_in)
         .with(&assay_core::hash::Hash32(challenge.child))
+}
+
+fn chain_answers() -> Value {
+    let (mut drawn, mut read) = (Vec::new(), 0);
+    let samples = locality::walk(&challenge(Kind::LOCALITY), |sample| {
+        drawn.push((sample.block, sample.chunk));
+        read += 1;
+        Ok::<_, std::convert::Infallible>(Some(slice(&format!("sample {}", read - 1))))
+    });
+    let answer = Answer { payload: vec![], samples: samples.unwrap() };
+    json!([{
+        "what": "chunk j is keccak('assay vector sample j') 32 times, sibling l keccak of the same word and byte l",
+        "samples": drawn,
+        "sampleWords": answer.sample_words(),
+        "answerDigest": answer.digest(),
+    }])
 }
 
 fn block_answers() -> Value {
@@ -125,10 +153,33 @@ fn block_answers() -> Value {
     ])
 }
 
+/// Two proofs, two missing samples, slices for the rest.
+fn compact_storage_answer() -> Value {
+    let (first, second): (Positions, Positions) = ((0..12).collect(), [14, 20, 21, 29].into_iter().collect());
+    let mut keys = [word("tag key a"), word("tag key b")];
+    keys.sort_unstable();
+    let group = |key, positions, fill| ProofGroup { key, positions, proof: [fill; 128] };
+    let compact =
+        CompactAnswer { missing: [12, 13].into_iter().collect(), groups: vec![group(keys[0], first, 0x11), group(keys[1], second, 0x22)] };
+    let covered = compact.covered();
+    let samples: Vec<_> = (0..30).filter(|i| !covered.has(*i)).map(|i| Some(slice(&format!("sample {i}")))).collect();
+    let answer = Answer { payload: compact.encode(), samples };
+    let asked = Challenge { extra: vec![5, 8_000], ..challenge(Kind::STORAGE) };
+    json!({
+        "what": "samples 0-11 proven under the first key, 14, 20, 21 and 29 under the second, 12 and 13 missing, the rest by slices; proofs are 0x11 and 0x22 128 times",
+        "keys": keys,
+        "payload": shown(&answer.payload),
+        "sampleWords": answer.sample_words(),
+        "answerDigest": answer.digest(),
+        "extra": { "blocks": asked.extra, "digest": asked.digest(), "samples": asked.samples()[30..].iter().map(|s| (s.block, s.chunk)).collect::<Vec<_>>() },
+        "isForSlices": (0..32).filter(|index| Challenge { index: *index, ..asked.clone() }.is_for_slices()).collect::<Vec<_>>(),
+    })
+}
+
 fn storage_answers() -> Value {
     let answer = storage_answer();
     let signed = answer_signing_digest(&challenge(Kind::STORAGE), &answer.digest());
-    json!([{
+    json!([compact_storage_answer(), {
         "what": "chunk i is keccak('assay vector sample i') 32 times, sibling j keccak of the same word and byte j; i % 7 = 3 is missing",
         "payload": "0x",
         "sampleWords": answer.sample_words(),

@@ -294,7 +294,7 @@ impl StorageHistory {
 }
 
 /// When the last honest reveal of an epoch has arrived, by any honest clock.
-pub(super) fn reveals_due_ms(setting: &Setting) -> u64 {
+pub(crate) fn reveals_due_ms(setting: &Setting) -> u64 {
     setting.end_ms().saturating_add(setting.params.deadlines.reveal_ms).saturating_add(setting.params.skew_ms)
 }
 

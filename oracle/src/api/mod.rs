@@ -17,6 +17,7 @@ mod observations;
 mod page;
 mod providers;
 mod rewards;
+mod storage;
 mod verdicts;
 mod view;
 
@@ -29,6 +30,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use load::reveals_due_ms;
 pub use view::{Bundles, Health, NodeView, ProviderInfo};
 
 use crate::store::Store;
@@ -63,6 +65,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/network", get(network::network))
         .route("/v1/providers", get(providers::list))
         .route("/v1/providers/{provider}", get(providers::one))
+        .route("/v1/providers/{provider}/storage", get(storage::storage))
         .route("/v1/epochs", get(epochs::list))
         .route("/v1/epochs/{epoch}", get(epochs::summary))
         .route("/v1/epochs/{epoch}/verdicts", get(epochs::verdicts))

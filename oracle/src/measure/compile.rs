@@ -11,6 +11,7 @@ use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, encoded_fact_bytes};
 use tracing::info;
 
 use super::subject::Subject;
+use super::tally::tally;
 use super::{MeasureError, Measurer};
 use crate::frame::Frame;
 
@@ -26,7 +27,7 @@ impl Measurer {
         let setting = &frame.setting;
         let (epoch, me) = (setting.epoch, self.signer.oracle());
         let panels = setting.panels(&seeds.epoch);
-        let mut observations = Vec::new();
+        let (mut observations, mut tallies) = (Vec::new(), Vec::new());
         let (mut facts, mut struck) = (Vec::new(), Vec::new());
         let mut budget = Budget::new(FACTS_BYTES, subjects.len());
         for subject in subjects {
@@ -43,6 +44,7 @@ impl Measurer {
             if let Some(bend) = &self.bend {
                 bend(&mut observation, &mut own_facts);
             }
+            tallies.extend(subject.claims.get().map(|claims| tally(setting, terms.provider, claims, &transcripts)));
             struck.extend(transcripts.iter().map(|t| &t.challenge).find(|challenge| challenge.digest() == observation.struck).cloned());
             observations.push(SaltedObservation { observation, salt: random_salt()? });
             facts.extend(own_facts);
@@ -59,6 +61,7 @@ impl Measurer {
             log_head: Hash32::ZERO,
         };
         let verified = reveal.verify(&commit, setting)?;
+        self.keep_tallies(setting, &tallies).await?;
         // Nothing that was measured: it is secret until the reveals.
         info!(epoch, providers = verified.reveal.observations.len(), "measured");
         Ok((verified, commit))
@@ -152,6 +155,7 @@ pub(super) mod tests {
             claim_root: Hash32::ZERO,
             claim_blocks: 0,
             chunks: 0,
+            slices_one_in: 0,
             extra: vec![],
             child: [7; 32],
         };

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use assay_chain::ProviderRecord;
-use assay_challenger::link::{Line, LinkError};
+use assay_challenger::link::{Line, Link};
 use assay_core::challenge::Challenge;
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::report::{Ledger, ProviderTerms, Watched};
@@ -13,16 +13,21 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::open::OpenChallenges;
+use super::releases::Refused;
 use super::{Measurer, set_up_time};
 use crate::frame::Frame;
-use crate::store::StoreError;
+use crate::store::{ClaimVersion, Plan, StoreError};
 
 /// One provider this oracle measures in this epoch, with as much of it as its set-up has reached.
 pub(super) struct Subject {
     pub(super) terms: ProviderTerms,
     pub(super) line: Line,
-    /// The claim set that is registered in this epoch.
+    /// The claim set that is registered in this epoch, once it is known to lack nothing that was not released.
     pub(super) claims: OnceLock<Arc<ClaimSet>>,
+    /// The registered set as it was kept or served, perhaps to be refused.
+    registered: OnceLock<Arc<ClaimSet>>,
+    /// Whose blocks audits ask for beside the drawn ones.
+    pub(super) plan: OnceLock<Plan>,
     /// What the parent's ledger says that its panel watches.
     pub(super) watched: Option<Watched>,
     /// The claim set of the watched challenge, when it is another than the registered one.
@@ -69,20 +74,21 @@ pub(super) fn begin(
         terms,
         line: Line::default(),
         claims: OnceLock::new(),
+        registered: OnceLock::new(),
+        plan: OnceLock::new(),
         watched: ledger.watch.get(&terms.provider).cloned(),
         watched_claims: OnceLock::new(),
         open: OpenChallenges::default(),
     });
     let (measurer, frame, shared) = (measurer.clone(), frame.clone(), subject.clone());
     let set_up = set_ups.spawn(async move {
-        let epoch = frame.setting.epoch;
-        if let Err(error) = measurer.recall(&shared, epoch).await {
-            warn!(epoch, %error, "claim sets that are kept cannot be read");
-        }
         let Some(record) = frame.records.get(&terms.provider) else { return };
+        if let Err(error) = measurer.recall(&shared, &frame, record).await {
+            warn!(epoch = frame.setting.epoch, %error, "claim sets that are kept cannot be read");
+        }
         let pause = Duration::from_millis(frame.setting.params.slot_ms);
         // What went wrong is not logged: an outage is a measurement, and secret until the reveals.
-        while measurer.set_up(&shared, record, epoch, set_up_time(&frame.setting.params)).await.is_err() {
+        while measurer.set_up(&shared, &frame, record).await.is_err() {
             sleep(pause).await;
         }
     });
@@ -90,11 +96,20 @@ pub(super) fn begin(
 }
 
 impl Measurer {
-    /// Takes the claim sets that are kept from earlier epochs: they come before the provider serves them again, if it ever does.
-    async fn recall(&self, subject: &Subject, epoch: u64) -> Result<(), StoreError> {
+    /// Takes what is kept: the epoch's plan if it was begun before, and claim sets of earlier epochs. They come before the provider serves
+    /// them again, if it ever does.
+    async fn recall(&self, subject: &Subject, frame: &Frame, record: &ProviderRecord) -> Result<(), StoreError> {
+        let epoch = frame.setting.epoch;
+        if let Some((_, plan)) = self.store.plans(record.id, epoch).await?.pop().filter(|(of, _)| *of == epoch) {
+            subject.plan.get_or_init(|| plan);
+        }
         if let Some(claims) = self.store.claims(&subject.terms.keys.claims.hash).await? {
-            self.store.put_claims(epoch, &claims).await?;
-            subject.claims.get_or_init(|| Arc::new(claims));
+            subject.registered.get_or_init(|| Arc::new(claims));
+            // What was released is asked for once there is a connection.
+            match self.accept(subject, frame, record, None).await {
+                Err(Refused::Store(error)) => return Err(error),
+                Ok(()) | Err(Refused::Link(_) | Refused::Vanished { .. }) => {}
+            }
         }
         let Some(Watched { challenge, .. }) = &subject.watched else { return Ok(()) };
         if !subject.names_registered(challenge)
@@ -106,16 +121,33 @@ impl Measurer {
         Ok(())
     }
 
-    async fn set_up(&self, subject: &Subject, record: &ProviderRecord, epoch: u64, warm_up: Duration) -> Result<(), LinkError> {
+    async fn set_up(&self, subject: &Subject, frame: &Frame, record: &ProviderRecord) -> Result<(), Refused> {
         let link = subject.line.open(&record.endpoint, &self.links).await?;
         // A provider that draws this out only delays its own claims.
-        let _ = timeout(warm_up, link.warm_up()).await;
+        let _ = timeout(set_up_time(&frame.setting.params), link.warm_up()).await;
         if subject.claims.get().is_some() {
             return Ok(());
         }
-        let claims = link.claims(record.claim_sequence, subject.terms.keys.claims, record.claim_count).await?;
-        let claims = subject.claims.get_or_init(|| Arc::new(claims));
-        if let Err(error) = self.store.put_claims(epoch, claims).await {
+        if subject.registered.get().is_none() {
+            let claims = link.claims(record.claim_sequence, subject.terms.keys.claims, record.claim_count).await?;
+            subject.registered.get_or_init(|| Arc::new(claims));
+        }
+        self.accept(subject, frame, record, Some(link)).await
+    }
+
+    /// Takes the registered set into use, if it may follow the one before, keeps it, and plans whose blocks are asked for.
+    async fn accept(&self, subject: &Subject, frame: &Frame, record: &ProviderRecord, link: Option<&Link>) -> Result<(), Refused> {
+        let Some(claims) = subject.registered.get().cloned() else { return Ok(()) };
+        let epoch = frame.setting.epoch;
+        let version = ClaimVersion { epoch, sequence: record.claim_sequence, root: claims.root().hash };
+        self.check_releases(record.id, &version, &claims, link).await?;
+        subject.claims.get_or_init(|| claims.clone());
+        let kept = async {
+            self.store.put_claims(epoch, &claims).await?;
+            self.store.accept_claims(record.id, &version).await?;
+            self.plan(subject, &frame.setting, claims.clone()).await
+        };
+        if let Err(error) = kept.await {
             warn!(epoch, %error, "a claim set could not be kept");
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What a node must not lose. Each method is one whole use case and one transaction; when it returns, the data survives a crash.
 
+mod audits;
 mod claims;
 mod sqlite;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
+pub use audits::{AuditStore, ClaimAge, ClaimVersion, PLANS_KEPT_EPOCHS, Plan, Planned, ProviderAge, Samples, Tally};
 pub use sqlite::SqliteStore;
 
 /// A claim set that was of use in none of so many epochs is forgotten.
@@ -127,7 +129,7 @@ pub struct AcceptedEpoch {
 
 /// The node's memory. Writes are durable and atomic when they return, in the order of the calls; the caller retries nothing.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: AuditStore + Send + Sync {
     /// Appends an input. `false` if this very message is stored already: the first arrival time stays.
     async fn append_input(&self, epoch: u64, received_ms: u64, message: &[u8]) -> Result<bool, StoreError>;
     /// All inputs of an epoch in order of arrival.
@@ -138,8 +140,8 @@ pub trait Store: Send + Sync {
     async fn evidence(&self, digest: &Hash32) -> Result<Option<EvidenceBundle>, StoreError>;
     /// All bundles of an epoch about one provider, by slot and order of storing.
     async fn evidence_about(&self, epoch: u64, provider: ProviderId) -> Result<Vec<EvidenceBundle>, StoreError>;
-    /// Keeps a claim set for this epoch and [`CLAIMS_KEPT_EPOCHS`] more; sets whose time is over are forgotten in the same step. Keeping it
-    /// again only prolongs it.
+    /// Keeps a claim set for this epoch and [`CLAIMS_KEPT_EPOCHS`] more; sets whose time is over are forgotten in the same step, unless they
+    /// are the ones that providers' next sets are compared with. Keeping it again only prolongs it.
     async fn put_claims(&self, epoch: u64, claims: &ClaimSet) -> Result<(), StoreError>;
     /// The claim set with this root, if it is kept.
     async fn claims(&self, root: &Hash32) -> Result<Option<ClaimSet>, StoreError>;

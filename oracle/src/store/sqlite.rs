@@ -1,5 +1,7 @@
 //! [`Store`] on SQLite: one writer connection, `synchronous=FULL`, WAL, one process.
 
+mod audits;
+
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
@@ -200,7 +202,7 @@ impl Store for SqliteStore {
                 .await
                 .map_err(failed)?;
         }
-        query("DELETE FROM claim_sets WHERE epoch < ?")
+        query("DELETE FROM claim_sets WHERE epoch < ? AND root NOT IN (SELECT root FROM accepted_claims)")
             .bind(signed(epoch.saturating_sub(CLAIMS_KEPT_EPOCHS)))
             .execute(&mut *transaction)
             .await

@@ -152,6 +152,9 @@ pub struct ChallengeRequest {
     /// Storage only: blocks that it asks for beside the drawn ones, at most 10.
     #[prost(uint64, repeated, tag = "14")]
     pub extra: ::prost::alloc::vec::Vec<u64>,
+    /// Storage only: once in so many times an audit is for slices (docs/protocol.md).
+    #[prost(uint32, tag = "15")]
+    pub slices_one_in: u32,
 }
 /// One chunk of 1,024 bytes and its siblings up to the replica's root, concatenated.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

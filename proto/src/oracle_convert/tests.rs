@@ -130,6 +130,7 @@ impl Draw {
             claim_root: self.hash(),
             claim_blocks: self.number(),
             chunks: self.below(65) as u32,
+            slices_one_in: 0,
             extra: vec![],
             child: self.hash().0,
         }
@@ -399,6 +400,7 @@ fn a_fact_has_a_length_that_facts_have() {
         claim_root: Hash32::ZERO,
         claim_blocks: 0,
         chunks: 0,
+        slices_one_in: 0,
         extra: vec![],
         child: Hash32::ZERO.0,
     };

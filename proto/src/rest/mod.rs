@@ -6,6 +6,7 @@
 
 mod committee;
 mod reveals;
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use committee::{Acceptance, AggregateSignature, BitVoteDocument, CertifiedReport, Held, ProposalDocument, SignedCommitDocument};
 pub use reveals::{FactDocument, ObservationsPage, RevealDocument, SaltedDocument, SliceDocument};
+pub use storage::{StorageDocument, StoredObject, loss_upper_bound_ppm};
 
 use crate::convert::{ConvertError, malformed};
 

@@ -69,6 +69,15 @@ impl Index {
         row.map(|(bytes,)| Ok(decode(&bytes)?.claim)).transpose()
     }
 
+    /// The claim on one replica, or one that is kept on it after a release.
+    pub async fn replica_at(&self, root: &Hash32) -> Result<Option<Claim>, StoreError> {
+        let statement = "SELECT signed_claim FROM (SELECT root, tag_key_id, signed_claim FROM claim \
+                         UNION ALL SELECT root, tag_key_id, signed_claim FROM released WHERE purged_at IS NULL) \
+                         WHERE root = ? ORDER BY tag_key_id IS NULL LIMIT 1";
+        let row: Option<(Vec<u8>,)> = sqlx::query_as(statement).bind(&root.0[..]).fetch_optional(&self.pool).await?;
+        row.map(|(bytes,)| Ok(decode(&bytes)?.claim)).transpose()
+    }
+
     /// In one transaction: the next version of the set and what it changed.
     pub async fn apply(&self, entry: &Entry) -> Result<(), StoreError> {
         let set = &entry.set;
@@ -100,8 +109,7 @@ impl Index {
 
     /// All claims of a version, in no particular order.
     pub async fn claims(&self, sequence: u64) -> Result<Vec<Claim>, StoreError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> =
-            sqlx::query_as(OF_VERSION).bind(small(sequence, "sequence")?).fetch_all(&self.pool).await?;
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(OF_VERSION).bind(small(sequence, "sequence")?).fetch_all(&self.pool).await?;
         rows.into_iter().map(|(_, bytes)| Ok(decode(&bytes)?.claim)).collect()
     }
 
@@ -129,8 +137,7 @@ impl Index {
     /// A claim that was given up, by its hash.
     pub async fn released(&self, hash: &Hash32) -> Result<Option<ReleasedClaim>, StoreError> {
         let statement = format!("{RELEASED} WHERE claim_hash = ?");
-        let row: Option<ReleasedRow> =
-            sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(&hash.0[..]).fetch_optional(&self.pool).await?;
+        let row: Option<ReleasedRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(&hash.0[..]).fetch_optional(&self.pool).await?;
         row.map(read_released).transpose()
     }
 
@@ -154,7 +161,8 @@ impl Index {
 
     /// Whether a version holds a claim whose data is not kept any more.
     pub async fn has_purged(&self, sequence: u64) -> Result<bool, StoreError> {
-        let statement = "SELECT EXISTS (SELECT 1 FROM released WHERE first_sequence <= ?1 AND last_sequence >= ?1 AND purged_at IS NOT NULL)";
+        let statement =
+            "SELECT EXISTS (SELECT 1 FROM released WHERE first_sequence <= ?1 AND last_sequence >= ?1 AND purged_at IS NOT NULL)";
         let (found,): (bool,) = sqlx::query_as(statement).bind(small(sequence, "sequence")?).fetch_one(&self.pool).await?;
         Ok(found)
     }
@@ -218,8 +226,7 @@ impl Index {
 
 async fn add(transaction: &mut Transaction<'_, Sqlite>, sequence: u64, owned: &OwnedClaim) -> Result<(), StoreError> {
     let hash = owned.claim.hash();
-    let statement =
-        "INSERT INTO claim (claim_hash, root, blocks, signed_claim, first_sequence, tag_key_id) VALUES (?, ?, ?, ?, ?, ?)";
+    let statement = "INSERT INTO claim (claim_hash, root, blocks, signed_claim, first_sequence, tag_key_id) VALUES (?, ?, ?, ?, ?, ?)";
     sqlx::query(statement)
         .bind(&hash.0[..])
         .bind(&owned.claim.root.0[..])

@@ -39,8 +39,7 @@ pub struct ScrubRun {
 
 type RunRow = (i64, i64, Option<i64>, i64, i64, i64, Option<Vec<u8>>, i64);
 
-const RUNS: &str =
-    "SELECT id, started_at, finished_at, blocks, damaged_blocks, unreadable_blocks, at_root, at_block FROM scrub_run";
+const RUNS: &str = "SELECT id, started_at, finished_at, blocks, damaged_blocks, unreadable_blocks, at_root, at_block FROM scrub_run";
 
 impl Index {
     /// Puts blocks on the list of damaged ones and takes others off it.
@@ -73,8 +72,10 @@ impl Index {
 
     /// The first blocks on the list, each with the time it was found.
     pub async fn damaged(&self, limit: u32) -> Result<Vec<(Block, i64)>, StoreError> {
-        let rows: Vec<(Vec<u8>, i64, i64)> =
-            sqlx::query_as("SELECT root, block, found_at FROM damaged ORDER BY root, block LIMIT ?").bind(limit).fetch_all(&self.pool).await?;
+        let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as("SELECT root, block, found_at FROM damaged ORDER BY root, block LIMIT ?")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
         rows.into_iter().map(|(root, block, at)| Ok((Block { root: read_hash(&root)?, block: block.cast_unsigned() }, at))).collect()
     }
 

@@ -31,8 +31,15 @@ impl Store {
     }
 
     /// Blocks that are known to be damaged or gone.
-    pub fn damaged_blocks(&self) -> u64 {
-        self.damaged.load(Ordering::Relaxed)
+    pub async fn damaged_blocks(&self) -> Result<u64, StoreError> {
+        // Another process may have looked: `assay-provider scrub`.
+        self.count_damaged().await?;
+        Ok(self.damaged.load(Ordering::Relaxed))
+    }
+
+    /// Whether a claim is answered for by this replica.
+    pub async fn holds(&self, root: &Hash32) -> Result<bool, StoreError> {
+        Ok(!self.is_unused(root).await?)
     }
 
     async fn try_note(&self, found: Found) -> Result<(), StoreError> {

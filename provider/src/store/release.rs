@@ -29,7 +29,7 @@ impl Store {
                 let set = self.with_keys(claims).await?;
                 self.sign(sequence, &set, Change::Released { owned, signature, at_s }).await?;
                 info!(claim = %claim_hash, sequence, "claim released by its owner");
-                self.released.notify_waiters();
+                self.released.notify_one();
                 at_s
             }
             None => {

@@ -16,7 +16,7 @@ use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::ingest_client::IngestClient;
 use assay_proto::provider::v1::provider_client::ProviderClient;
 use assay_provider::app::{self, Running};
-use assay_provider::config::{Config, Limits};
+use assay_provider::config::{Config, Limits, Scrub};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -51,6 +51,8 @@ pub fn config(data_dir: &Path) -> Config {
         provider_registry: domain().provider_registry,
         settlement: instance().settlement,
         limits: Limits::default(),
+        // Tests read by themselves.
+        scrub: Scrub { every_s: 0, ..Scrub::default() },
         telemetry: Default::default(),
     }
 }
@@ -174,6 +176,7 @@ pub fn challenge(kind: Kind, index: u32, set: &ClaimSet) -> Challenge {
         claim_root: set.root().hash,
         claim_blocks: set.root().blocks,
         chunks: Kinds::standard().get(kind).unwrap().chunks(),
+        slices_one_in: 0,
         extra: vec![],
         child: *blake3::hash(&index.to_le_bytes()).as_bytes(),
     }

@@ -145,6 +145,10 @@ impl Provider for Echo {
         Ok(Response::new(wire::DescribeReply::default()))
     }
 
+    async fn releases(&self, _: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        Err(Status::unimplemented("an echo"))
+    }
+
     async fn claims(&self, _: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         Err(Status::unimplemented("an echo"))
     }

@@ -489,7 +489,10 @@ impl Tools {
         let strings = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (keys, password) = (keys.display().to_string(), self.password_file.display().to_string());
         let made = self
-            .run_json("assay-builder", &strings(&["keygen", "--keys", &keys, "--password-file", &password, "--fast-kdf", "--json"]))
+            .run_json(
+                "assay-builder",
+                &strings(&["keygen", "--keys", &keys, "--password-file", &password, "--i-understand", "--fast-kdf", "--json"]),
+            )
             .await?;
         let builder = made.get("address").and_then(Value::as_str).and_then(Address::from_hex);
         let builder = builder.ok_or(DevnetError::Printed { command: "assay-builder keygen".into(), field: "address" })?;

@@ -10,6 +10,7 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::params::TOKEN;
 use assay_core::verdict::{Dimension, Grade, Verdict};
+use assay_proto::rest::{FactDocument, ObservationsPage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -111,6 +112,10 @@ pub struct StorageRow {
     pub missing: u64,
     /// No valid answer in time.
     pub silent: u64,
+    /// Faults proven by an answer of slices, in all reveals.
+    pub faults_by_slices: u64,
+    /// Faults proven by a compact answer.
+    pub faults_by_proofs: u64,
 }
 
 /// An oracle over all epochs.
@@ -229,6 +234,16 @@ impl Devnet {
         Ok(Vec::new())
     }
 
+    /// The facts of an epoch's reveals.
+    async fn facts(&self, epoch: u64) -> Result<Vec<FactDocument>, OutcomeError> {
+        for oracle in self.oracles.iter().filter(|oracle| oracle.is_running()) {
+            if let Some(page) = ask::<ObservationsPage>(format!("{}/v1/epochs/{epoch}/observations", oracle.api)).await? {
+                return Ok(page.reveals.into_iter().flat_map(|reveal| reveal.facts).collect());
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// What an account holds, by the token's books.
     pub async fn balance(&self, account: &Address) -> Result<u128, OutcomeError> {
         let call = TestToken::balanceOfCall { account: alloy::Address::from(account.0) }.abi_encode();
@@ -285,7 +300,7 @@ impl Devnet {
     /// Reads everything about epochs 0 to `epochs` − 1.
     pub async fn summary(&self, epochs: u64) -> Result<Summary, OutcomeError> {
         let mut rows = Vec::new();
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut facts) = (Vec::new(), Vec::new());
         let mut paid: Vec<OracleId> = Vec::new();
         for number in 0..epochs {
             let Some(EpochSummary { report: Some(report), accepted: Some(accepted) }) = self.epoch(number).await? else { continue };
@@ -305,6 +320,7 @@ impl Devnet {
                 report_digest: report.digest,
             });
             verdicts.extend(self.verdicts(number).await?);
+            facts.extend(self.facts(number).await?);
         }
         let client = Client::connect(self.deployment.chain.clone()).await?;
         let registry = client.registry_at(client.latest().await?.number).await?;
@@ -321,7 +337,7 @@ impl Devnet {
                 down_kbps: median(own.iter().map(|verdict| verdict.out_kbps)),
                 up_kbps: median(own.iter().map(|verdict| verdict.in_kbps)),
                 availability_ppm: availability_ppm(&own),
-                storage: storage(&own),
+                storage: storage(&own, facts.iter().filter(|fact| fact.challenge.provider == node.id)),
                 rewarded: self.balance(&node.recipient).await?,
                 slashed: PROVIDER_STAKE.saturating_sub(stake),
                 slash_reason: own.iter().find_map(|verdict| verdict.slash_reason).map(|fault| fault.describe()),
@@ -377,13 +393,21 @@ fn availability_ppm(verdicts: &[&Verdict]) -> u64 {
     (counted - bad) * 1_000_000 / counted.max(1)
 }
 
-fn storage(verdicts: &[&Verdict]) -> StorageRow {
-    verdicts.iter().fold(StorageRow::default(), |sum, verdict| StorageRow {
-        valid: sum.valid + verdict.storage.valid,
-        invalid: sum.invalid + verdict.storage.invalid,
-        missing: sum.missing + verdict.storage.missing,
-        silent: sum.silent + verdict.storage.silent,
-    })
+fn storage<'a>(verdicts: &[&Verdict], facts: impl Iterator<Item = &'a FactDocument>) -> StorageRow {
+    let mut sum = StorageRow::default();
+    for Verdict { storage, .. } in verdicts {
+        sum.valid += storage.valid;
+        sum.invalid += storage.invalid;
+        sum.missing += storage.missing;
+        sum.silent += storage.silent;
+    }
+    for fact in facts {
+        match fact.payload.0.is_empty() {
+            true => sum.faults_by_slices += 1,
+            false => sum.faults_by_proofs += 1,
+        }
+    }
+    sum
 }
 
 impl Summary {
@@ -422,6 +446,11 @@ impl Summary {
                     expect(provider.outcomes.iter().all(|grade| *grade == Grade::Fail), format!("{name}: fails every epoch"));
                     let on_storage = provider.worst.iter().all(|(_, dimension)| *dimension == Some(Dimension::STORAGE));
                     expect(on_storage, format!("{name}: fails on storage {:?}", provider.worst));
+                    let (slices, proofs) = (provider.storage.faults_by_slices, provider.storage.faults_by_proofs);
+                    expect(
+                        slices > 0 && proofs > 0,
+                        format!("{name}: is found out by slices ({slices} facts) and by compact proofs ({proofs})"),
+                    );
                     expect(
                         provider.slashed >= PROVIDER_STAKE / 20,
                         format!("{name}: is slashed by 5 % of stake an epoch (it lost {})", provider.slashed),

@@ -82,7 +82,12 @@ pub fn table(devnet: &Devnet, summary: &Summary) -> String {
     }
     let mut text = aligned(&rows);
     for provider in summary.providers.iter().filter(|provider| provider.slashed > 0) {
-        text += &format!("\nprovider {} was slashed: {}\n", provider.id, provider.slash_reason.unwrap_or("no reason given"));
+        let (slices, proofs) = (provider.storage.faults_by_slices, provider.storage.faults_by_proofs);
+        text += &format!(
+            "\nprovider {} was slashed: {}, proven {slices} times in audits by slices and {proofs} times in audits by compact proofs\n",
+            provider.id,
+            provider.slash_reason.unwrap_or("no reason given"),
+        );
     }
     let epochs = summary.epochs.iter().map(|row| {
         let signers = row.signers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

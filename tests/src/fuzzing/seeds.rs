@@ -6,17 +6,19 @@ use std::sync::OnceLock;
 use assay_challenger::convert::encode_bundle;
 use assay_core::beacon::{self, ChainInfo};
 use assay_core::bls::{Domain, SecretKey};
+use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup, named};
 use assay_core::challenge::kinds::bandwidth::{Total, ingress_bytes};
-use assay_core::challenge::kinds::{availability, latency};
+use assay_core::challenge::kinds::{availability, latency, locality};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, answer_signing_digest, seal_digest};
+use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, Sample, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
+use assay_core::compact::{Name, Powers, Prover, TagSecret};
 use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, Witness};
 use assay_core::params::{Params, TOKEN};
-use assay_core::replica::{BLOCK_BYTES, Header, blocks_for};
+use assay_core::replica::{BLOCK_BYTES, Header, OwnerSecret, blocks_for};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
 use assay_core::secp;
 use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
@@ -46,6 +48,8 @@ struct Fixture {
     data: Vec<u8>,
     nodes: Vec<Node>,
     claims: ClaimSet,
+    tags: Vec<u8>,
+    powers: Powers,
     beacon_key: SecretKey,
     beacon: ChainInfo,
 }
@@ -86,10 +90,14 @@ impl Fixture {
         blake3::Hasher::new().update(b"fuzz").finalize_xof().fill(&mut data);
         let (mut builder, mut nodes) = (OutboardBuilder::new(data.len() as u64), vec![]);
         builder.update(&data, &mut nodes).unwrap();
-        let claims = ClaimSet::new(vec![claim(builder.finish().unwrap())]).unwrap();
+        let (secret, claim) = (tag_secret(), claim(builder.finish().unwrap()));
+        let evaluations: Vec<_> = data.chunks(BLOCK_BYTES).map(|block| secret.evaluate(block).unwrap()).collect();
+        let tags = secret.tags(&Name::of(&claim, PROVIDER), 0, &evaluations);
+        let powers = Powers::parse(&secret.powers(), &secret.key(), &[1; 32]).unwrap();
+        let claims = ClaimSet::new(vec![claim]).unwrap().with_tag_keys([secret.key()]).unwrap();
         let beacon_key = key(77);
         let beacon = ChainInfo { public_key: beacon_key.public_key(), genesis_s: 1_000, period_s: 3 };
-        Self { setting: committee(claims.root()), data, nodes, claims, beacon_key, beacon }
+        Self { setting: committee(claims.root()), data, nodes, claims, tags, powers, beacon_key, beacon }
     }
 
     fn slice(&self, chunk: u64) -> Slice {
@@ -98,6 +106,20 @@ impl Fixture {
         let group = &self.data[start as usize..(start + length) as usize];
         let node = |position| self.nodes.iter().find(|node| node.position == position).map(|node| node.pair);
         slice::prove(&blake3::hash(&self.data).into(), total, chunk, group, node).unwrap()
+    }
+
+    /// One proof over all samples but the seventh, which is stated missing.
+    fn compact(&self, challenge: &Challenge, key: Hash32, planned: Positions) -> CompactAnswer {
+        let missing: Positions = [6].into_iter().collect();
+        let positions = planned.without(missing);
+        let terms = challenge.compact_terms(&key, positions, |sample| named(&self.claims, PROVIDER, sample)).unwrap();
+        let mut prover = Prover::new();
+        for item in &terms.items {
+            let at = item.block as usize;
+            prover.add(item.nu, &self.data[at * BLOCK_BYTES..][..BLOCK_BYTES], &self.tags[at * 48..][..48]).unwrap();
+        }
+        let proof = prover.finish(&terms, &self.powers).unwrap().to_bytes();
+        CompactAnswer { missing, groups: vec![ProofGroup { key, positions, proof }] }
     }
 }
 
@@ -108,9 +130,13 @@ fn claim(root: Hash32) -> Claim {
         root,
         object_length: OBJECT_BYTES,
         blocks: blocks_for(OBJECT_BYTES),
-        tag_key_id: Hash32::ZERO,
+        tag_key_id: tag_secret().key().id(),
         owner: Address([4; 20]),
     }
+}
+
+fn tag_secret() -> TagSecret {
+    TagSecret::derive(&OwnerSecret::new([6; 32]))
 }
 
 fn key(seed: u8) -> SecretKey {
@@ -201,9 +227,17 @@ fn answer(challenge: &Challenge, kept: &[u8; 32]) -> Answer {
         Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(challenge)),
         Kind::LATENCY_BLOCK => Answer { payload: latency::block_mac(challenge, &samples[0].as_ref().unwrap().chunk).to_vec(), samples },
         Kind::STORAGE => {
+            if let Some((key, planned)) = challenge.compact_plan(claims()).into_iter().next() {
+                return Answer::of_payload(fixture().compact(challenge, key, planned).encode());
+            }
             samples[4].as_mut().unwrap().chunk[9] ^= 1;
             samples[6] = None;
             Answer { payload: vec![], samples }
+        }
+        Kind::LOCALITY => {
+            let read =
+                |sample: &Sample| Ok::<_, std::convert::Infallible>(Some(fixture().slice(sample.block * 124 + u64::from(sample.chunk))));
+            Answer { payload: vec![], samples: locality::walk(challenge, read).unwrap() }
         }
         _ => Answer::of_payload(total(kept).to_payload()),
     }
@@ -471,6 +505,15 @@ pub fn points() -> Vec<Vec<u8>> {
         receipt_key().sign(&digest).unwrap().0.to_vec(),
         secret.to_bytes().to_vec(),
     ]
+}
+
+/// A payload with one proof, and the parts of compact proofs by themselves.
+pub fn compact_parts() -> Vec<Vec<u8>> {
+    let mut audits = (0..).map(|index| Challenge { index, ..challenge(Kind::STORAGE).0 });
+    let (audit, plan) = audits.find_map(|audit| Some((audit.clone(), audit.compact_plan(claims()).into_iter().next()?))).unwrap();
+    let compact = fixture().compact(&audit, plan.0, plan.1);
+    let proof = compact.groups[0].proof.to_vec();
+    vec![compact.encode(), proof, tag_secret().key().to_bytes().to_vec(), fixture().tags[..48].to_vec()]
 }
 
 /// Two rounds.

@@ -1,5 +1,6 @@
 //! Storage: possession of randomly drawn blocks, by slices or compact proofs, signed by the provider, so that a wrong answer is a fact.
 
+use super::apart_from_windows;
 use crate::challenge::schedule::{PairSecret, SlotTerms};
 use crate::challenge::{Answer, AnswerError, Asked, ChallengeKind, Checked, Kind, check_storage};
 use crate::observation::Counts;
@@ -9,8 +10,6 @@ use crate::verdict::{Dimension, Objective, Rule};
 
 /// Samples of one audit (c in the detection bound `1 − (1 − f)^c`).
 pub const STORAGE_SAMPLES: u32 = 30;
-/// Draws of an audit's time before one inside a window is taken all the same.
-const DRAWS: usize = 16;
 /// Share of audits that may stay unanswered, ppm.
 const ALLOWED_SILENT_PPM: u64 = 50_000;
 
@@ -60,18 +59,7 @@ impl ChallengeKind for Storage {
     /// Uniform over the slot, apart from the windows as far as that can be had.
     fn derive(&self, secret: &PairSecret, slot: &SlotTerms<'_>) -> Vec<u64> {
         let mut stream = secret.stream(self.kind(), 0);
-        (0..slot.params.probing.storage_audits_per_slot)
-            .map(|_| {
-                let mut at_us = stream.below(slot.slot_us());
-                for _ in 1..DRAWS {
-                    if !slot.is_in_window(at_us) {
-                        break;
-                    }
-                    at_us = stream.below(slot.slot_us());
-                }
-                at_us
-            })
-            .collect()
+        (0..slot.params.probing.storage_audits_per_slot).map(|_| apart_from_windows(&mut stream, slot)).collect()
     }
 
     fn verify(&self, asked: &Asked<'_>, answer: &Answer) -> Result<Checked, AnswerError> {

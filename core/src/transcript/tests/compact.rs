@@ -1,8 +1,10 @@
 //! Answers by compact proofs, and what is wrong with some.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::challenge::compact::{CompactAnswer, Positions, ProofGroup, SLICES_ONE_IN, named};
-use crate::compact::{Proof, Prover, Terms};
+use crate::compact::{Powers, Proof, Prover, Terms};
 use crate::replica::OwnerSecret;
 
 fn secret(seed: u8) -> TagSecret {
@@ -17,9 +19,12 @@ fn tagged_world() -> World {
 }
 
 impl World {
-    fn powers_of(&self, key: &Hash32) -> crate::compact::Powers {
-        let secret = [secret(1), secret(2)].into_iter().find(|secret| secret.key().id() == *key).unwrap();
-        crate::compact::Powers::parse(&secret.powers(), &secret.key(), &[9; 32]).unwrap()
+    fn powers_of(&self, key: &Hash32) -> &'static Powers {
+        static ALL: LazyLock<Vec<(Hash32, Powers)>> = LazyLock::new(|| {
+            let parsed = |secret: TagSecret| Powers::parse(&secret.powers(), &secret.key(), &[9; 32]).unwrap();
+            [1, 2].map(|seed| (secret(seed).key().id(), parsed(secret(seed)))).into()
+        });
+        &ALL.iter().find(|(id, _)| id == key).unwrap().1
     }
 
     fn block_of(&self, block: u64) -> (&[u8], &[u8]) {
@@ -37,7 +42,7 @@ impl World {
             let (block, tag) = self.block_of(samples[position].block);
             prover.add(item.nu, block, tag).unwrap();
         }
-        ProofGroup { key, positions, proof: prover.finish(&terms, &self.powers_of(&key)).unwrap().to_bytes() }
+        ProofGroup { key, positions, proof: prover.finish(&terms, self.powers_of(&key)).unwrap().to_bytes() }
     }
 
     /// What an honest provider answers to an audit by compact proofs; it does not hold the samples in `missing`.
@@ -60,8 +65,8 @@ impl World {
 
     /// A scheduled audit by compact proofs with at least two of them and one slice.
     fn compact_audit(&self) -> Challenge {
-        let audits = self.all_challenges(Kind::STORAGE).into_iter();
-        audits.filter(|challenge| challenge.compact_plan(&self.claims).len() == 2).next().unwrap()
+        let audits = self.all_challenges(Kind::STORAGE);
+        audits.into_iter().find(|challenge| challenge.compact_plan(&self.claims).len() == 2).unwrap()
     }
 }
 
@@ -84,8 +89,9 @@ fn an_honest_compact_answer_is_valid_and_makes_no_fact() {
 fn most_audits_ask_for_proofs_and_some_for_slices() {
     let world = tagged_world();
     let challenge = world.compact_audit();
-    let slices = (0..16_000).filter(|index| Challenge { index: *index, ..challenge.clone() }.is_for_slices()).count() as f64;
-    let (mean, deviation) = (16_000.0 / SLICES_ONE_IN as f64, (16_000.0 / 16.0 * 15.0 / 16.0_f64).sqrt());
+    let asked = |index| Challenge { index, slices_one_in: SLICES_ONE_IN, ..challenge.clone() };
+    let slices = (0..16_000).filter(|index| asked(*index).is_for_slices()).count() as f64;
+    let (mean, deviation) = (16_000.0 / f64::from(SLICES_ONE_IN), (16_000.0 / 16.0 * 15.0 / 16.0_f64).sqrt());
     assert!((slices - mean).abs() < 4.0 * deviation, "{slices}");
 }
 
@@ -274,6 +280,32 @@ fn one_scheduled_audit_counts_once_whatever_was_asked_beside_it() {
     let twice = [Challenge { extra: vec![1], ..plain.clone() }, plain];
     let transcripts: Vec<_> = twice.iter().map(|c| world.answered(c, world.compact_answer(c, &[]))).collect();
     assert_eq!(world.summarise(&transcripts, None).of(Kind::STORAGE).unwrap().counted, u64::from(STORAGE_SAMPLES));
+}
+
+// Defence: `resize` in `judge_late`. Without it a provider that lost an extra block keeps silent, then rebuts with the thirty drawn ones; or it
+// rebuts with forty samples where thirty were asked for, and nobody can judge them.
+#[test]
+fn a_rebuttal_with_another_number_of_samples_is_judged_by_what_was_asked() {
+    let world = tagged_world();
+    let challenge = Challenge { extra: vec![0, 1], ..world.compact_audit() };
+    let late = |samples: Vec<Option<Slice>>| {
+        let answer = Answer { payload: vec![], samples };
+        let signature = world.sign(&challenge, &answer);
+        let asked = Asked { challenge: &challenge, claims: Some(&world.claims), kept: None };
+        let outcome = judge_late(&asked, &answer, &signature, &world.key.address());
+        transcript(challenge.clone(), outcome, Some(answer), Some(signature), None)
+    };
+    let whole = world.slices(&challenge);
+    let short = late(whole[..30].to_vec());
+    assert_eq!(short.outcome, Outcome::Checked(Checked { valid: 30, invalid: vec![], missing: vec![30, 31] }));
+    let facts = facts_of(&[short], &world.claims, 4);
+    assert_eq!(facts.iter().map(|fact| world.verify(fact)).collect::<Vec<_>>(), [Ok(Fault::StorageMissing); 2]);
+    assert!(world.verify(&Fact { position: 29, ..facts[0].clone() }).is_err(), "that one it gave");
+    assert_eq!(late([whole.clone(), whole.clone()].concat()).outcome, valid(32), "what is beyond is of no account");
+    let mut wrong = [whole.clone(), whole].concat();
+    wrong[3].as_mut().unwrap().chunk[0] ^= 1;
+    let facts = facts_of(&[late(wrong)], &world.claims, 4);
+    assert_eq!(facts.iter().map(|fact| world.verify(fact)).collect::<Vec<_>>(), [Ok(Fault::StorageInvalid)]);
 }
 
 #[test]

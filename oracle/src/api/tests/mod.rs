@@ -3,4 +3,5 @@
 mod limits;
 mod routes;
 mod secrecy;
+mod storage;
 mod world;

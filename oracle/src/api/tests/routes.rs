@@ -321,7 +321,8 @@ async fn the_roots_recompute_from_the_observations() {
         (&fact["fault"], &fact["challenge"]["provider"], &fact["challenge"]["kind"]),
         (&json!("StorageInvalid"), &json!(3), &json!(4))
     );
-    assert_eq!((fact["words"].as_array().unwrap().len(), fact["slice"]["chunk"].as_str().unwrap().len()), (30, 2 + 2_048));
+    let slice = &fact["evidence"]["slice"]["slice"];
+    assert_eq!((fact["words"].as_array().unwrap().len(), slice["chunk"].as_str().unwrap().len()), (30, 2 + 2_048));
 
     let mut after = 0;
     for provider in 1..=3u64 {

@@ -15,7 +15,8 @@ use assay_core::epoch::{Basis, BitVote, Proposal, SignedBitVote};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{
-    Commit, Fact, Fault, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, facts_root,
+    Commit, Evidence, Fact, Fault, Observation, PlacedClaim, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal,
+    facts_root,
 };
 use assay_core::params::{Params, TOKEN};
 use assay_core::report::{Certificate, Inputs, Ledger, Member, Outcome, ProviderTerms, Setting, signing_message};
@@ -105,6 +106,7 @@ fn fact(setting: &Setting, oracle: OracleId) -> Fact {
             claim_root: terms.keys.claims.hash,
             claim_blocks: terms.keys.claims.blocks,
             chunks: STORAGE_SAMPLES,
+            slices_one_in: 0,
             extra: vec![],
             child: [6; 32],
         },

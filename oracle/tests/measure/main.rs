@@ -1,5 +1,7 @@
 //! One epoch's measuring, with a real store, against real servers and against what is none.
 
+mod storage;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 const ME: OracleId = OracleId(1);
+const REGISTRY: Address = Address([6; 20]);
 
 /// What a storage challenge is answered with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,10 @@ enum Reply {
     Missing,
     /// Signed: chunks that are none of the replica's.
     Invalid,
+    /// Signed and right. For hosts that have a replica with tags.
+    Honest,
+    /// Signed: compact proofs over other blocks. Likewise.
+    Forged,
 }
 
 /// A provider that answers echoes and states that every stored chunk is missing.
@@ -57,6 +64,10 @@ struct Host {
     claims_take: Duration,
     /// Never answers an echo whose time is measured.
     ignores_latency: bool,
+    /// The replica behind the claims.
+    tagged: Option<Arc<storage::Tagged>>,
+    /// What it shows of claims that left.
+    releases: Vec<wire::Release>,
     /// The answer to a storage challenge that was asked so often before.
     storage: fn(usize) -> Reply,
     /// How often each storage challenge was asked.
@@ -69,15 +80,17 @@ impl Default for Host {
             claims: ClaimSet::default(),
             claims_take: Duration::ZERO,
             ignores_latency: false,
+            tagged: None,
+            releases: vec![],
             storage: |_| Reply::Missing,
             asked: Arc::new(watch::channel(BTreeMap::new()).0),
         }
     }
 }
 
-fn signed_samples(reply: Reply) -> Answer {
+fn signed_samples(reply: Reply, challenge: &Challenge) -> Answer {
     let sample = (reply == Reply::Invalid).then(|| Slice { chunk: vec![7; 1_024], siblings: vec![] });
-    Answer { payload: vec![], samples: vec![sample; STORAGE_SAMPLES as usize] }
+    Answer { payload: vec![], samples: vec![sample; challenge.samples().len()] }
 }
 
 fn receipt_key() -> SecretKey {
@@ -103,7 +116,14 @@ impl Provider for Host {
         tokio::time::sleep(self.claims_take).await;
         let page = self.claims.claims().skip(request.into_inner().offset as usize);
         let claims = page.map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65]))).collect();
-        Ok(Response::new(wire::ClaimsReply { set: None, claims }))
+        let tag_keys = self.claims.tag_keys().map(|key| key.to_bytes().to_vec().into()).collect();
+        Ok(Response::new(wire::ClaimsReply { set: None, claims, tag_keys }))
+    }
+
+    async fn releases(&self, request: Request<wire::ReleasesRequest>) -> Result<Response<wire::ReleasesReply>, Status> {
+        let after = request.into_inner().after_sequence;
+        let releases = self.releases.iter().filter(|release| release.sequence > after).cloned().collect();
+        Ok(Response::new(wire::ReleasesReply { releases }))
     }
 
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<ChallengeReply>, Status> {
@@ -121,7 +141,12 @@ impl Provider for Host {
                 });
                 match (self.storage)(before) {
                     Reply::Silence => std::future::pending().await,
-                    reply => signed_samples(reply),
+                    Reply::Honest | Reply::Forged => {
+                        let (tagged, asked) = (self.tagged.clone().unwrap(), challenge.clone());
+                        let is_forged = (self.storage)(before) == Reply::Forged;
+                        tokio::task::spawn_blocking(move || tagged.answer(&asked, is_forged)).await.unwrap()
+                    }
+                    reply => signed_samples(reply, &challenge),
                 }
             }
             _ => return Err(Status::unimplemented("not in these tests")),
@@ -228,6 +253,7 @@ impl World {
             signer: Arc::new(Signer::new(key, ME, instance, protection).unwrap()),
             store: store.clone(),
             links: LinkConfig { allow_private: true, ..LinkConfig::default() },
+            provider_registry: REGISTRY,
             watchdog: Watchdog::start(Duration::from_secs(60)).unwrap(),
             bend: None,
             rebuttals,
@@ -593,6 +619,7 @@ fn old_challenge(claims: &ClaimSet) -> Challenge {
         claim_root: claims.root().hash,
         claim_blocks: claims.root().blocks,
         chunks: STORAGE_SAMPLES,
+        slices_one_in: 0,
         extra: vec![],
         child: [6; 32],
     }
@@ -640,7 +667,7 @@ async fn an_answer_to_the_watched_challenge_is_judged_under_its_own_claims() {
 }
 
 fn rebuttal(challenge: &Challenge) -> Rebuttal {
-    let signature = receipt_key().sign(&answer_signing_digest(challenge, &signed_samples(Reply::Invalid).digest())).unwrap();
+    let signature = receipt_key().sign(&answer_signing_digest(challenge, &signed_samples(Reply::Invalid, challenge).digest())).unwrap();
     let chunks = vec![7; 1_024 * STORAGE_SAMPLES as usize];
     let siblings = vec![vec![]; STORAGE_SAMPLES as usize];
     let answer = LateAnswer { challenge_digest: challenge.digest(), chunks, siblings, signature };
