@@ -1,5 +1,6 @@
 //! An object of 1 GiB whose bytes are made anew whenever they are needed, and what its owner and its provider keep of it.
 
+use assay_core::challenge::compact::SLICES_ONE_IN;
 use assay_core::challenge::{Challenge, Kind, STORAGE_SAMPLES, Sample};
 use assay_core::claim::{Claim, ClaimSet};
 use assay_core::compact::{Name, Powers, Proof, Prover, TAG_BYTES, TagKey, TagSecret, Terms};
@@ -84,6 +85,7 @@ impl Object {
             claim_root: self.claims.root().hash,
             claim_blocks: self.claims.root().blocks,
             chunks: STORAGE_SAMPLES,
+            slices_one_in: SLICES_ONE_IN,
             extra: Vec::new(),
             child: keccak([b"bench audit", &number.to_be_bytes()[..]]).0,
         }

@@ -42,6 +42,7 @@ fn audits(claims: &ClaimSet) -> impl Iterator<Item = Challenge> + use<> {
         claim_root: root.hash,
         claim_blocks: root.blocks,
         chunks: STORAGE_SAMPLES,
+            slices_one_in: SLICES_ONE_IN,
         extra: Vec::new(),
         child: keccak([b"audit", &number.to_be_bytes()[..]]).0,
     })
@@ -144,7 +145,7 @@ fn one_audit_in_sixteen_wants_slices_and_the_plan_says_so() {
     let claims = claims();
     let audits: Vec<_> = audits(&claims).take(160_000).collect();
     let slices = audits.iter().filter(|audit| audit.is_for_slices()).count() as u64;
-    let share = 1.0 / SLICES_ONE_IN as f64;
+    let share = 1.0 / f64::from(SLICES_ONE_IN);
     assert_follows("slices and compact proofs", &[slices, audits.len() as u64 - slices], [share, 1.0 - share].into_iter());
     assert!(audits[..2_000].iter().all(|audit| audit.compact_plan(&claims).is_empty() == audit.is_for_slices()));
 }

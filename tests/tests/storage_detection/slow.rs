@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use assay_core::bls::{Domain, SecretKey, Signature};
-use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup, named};
+use assay_core::challenge::compact::{CompactAnswer, Positions, ProofGroup, SLICES_ONE_IN, named};
 use assay_core::challenge::schedule::vrf_message;
 use assay_core::challenge::{Answer, Asked, Challenge, Checked, Kind, Kinds, STORAGE_SAMPLES, answer_signing_digest};
 use assay_core::claim::{Claim, ClaimSet};
@@ -143,7 +143,7 @@ impl World {
 /// A devnet of seven oracles with ten storage audits to a slot.
 fn setting(terms: ProviderTerms) -> Setting {
     let mut params = Params::devnet();
-    params.probing.storage_audits_per_slot = 10;
+    (params.probing.storage_audits_per_slot, params.probing.slices_one_in) = (10, SLICES_ONE_IN);
     // Only storage is looked at: the other probes need not be drawn.
     (params.probing.latency_mean_ms, params.probing.availability_mean_ms) = (1_000_000, 1_000_000);
     let member = |id: u64| Member {
