@@ -16,7 +16,7 @@ use assay_core::challenge::{Challenge, Kind, Kinds};
 use assay_core::claim::ClaimRoot;
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
-use assay_core::observation::Counts;
+use assay_core::observation::{Counts, Evidence};
 use assay_core::transcript::{Fate, OracleFault, Outcome, Transcript, facts_of};
 use scripted::{Script, Scripted, Stage};
 
@@ -138,8 +138,8 @@ async fn garbage_is_invalid_and_signed_garbage_is_a_fact() {
     let facts = facts_of(&transcripts, &stage.provider.claims, 4);
     assert_eq!(facts.len(), 4);
     for fact in facts {
-        assert!(fact.slice.is_some(), "invalid, not missing");
-        let root = fact.proof.verify(&stage.provider.claims.root(), &fact.claim);
+        let Evidence::Slice { place, .. } = &fact.evidence else { panic!("invalid, not missing: {fact:?}") };
+        let root = place.proof.verify(&stage.provider.claims.root(), &place.claim);
         assert!(root.is_ok() && assignment.schedule.find(&fact.challenge).is_some());
     }
     let refused = seal(&stage.link, &assignment, &report.unsigned).await;

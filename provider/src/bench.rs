@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use assay_core::challenge::compact::SLICES_ONE_IN;
 use assay_core::challenge::kinds::latency;
 use assay_core::challenge::{Challenge, Kind, Kinds, answer_signing_digest};
 use assay_core::claim::{Claim, ClaimSet};
@@ -225,6 +226,7 @@ impl Stored {
             claim_root: root.hash,
             claim_blocks: root.blocks,
             chunks: Kinds::standard().get(kind).map_or(0, |kind| kind.chunks()),
+            slices_one_in: SLICES_ONE_IN,
             extra: Vec::new(),
             child: *blake3::hash(&index.to_be_bytes()).as_bytes(),
         }

@@ -208,7 +208,7 @@ impl Provider for Scripted {
         // One a page, so that paging is seen.
         let page = served.iter().skip(offset as usize).take(limit.min(1) as usize);
         let claims = page.map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65]))).collect();
-        Ok(Response::new(wire::ClaimsReply { set: Some((&set).into()), claims }))
+        Ok(Response::new(wire::ClaimsReply { set: Some((&set).into()), claims, tag_keys: vec![] }))
     }
 
     async fn challenge(&self, request: Request<wire::ChallengeRequest>) -> Result<Response<ChallengeReply>, Status> {

@@ -144,6 +144,7 @@ fn config(data: &TempDir) -> Config {
         provider_registry: REGISTRY,
         settlement: INSTANCE.settlement,
         limits: Limits::default(),
+        scrub: Default::default(),
         telemetry: Default::default(),
     }
 }
