@@ -111,7 +111,8 @@ fn ingest(table: &mut Table, object: &Object) {
     let checked = alone(SECONDS, || {
         let mut check = TagCheck::new(&object.key, &object.powers, name, &[5; 32]);
         let blocks = data.chunks(BLOCK_BYTES).cycle().take(object.blocks() as usize);
-        blocks.zip(tags.chunks(TAG_BYTES)).all(|(block, tag)| check.block(block).is_ok() && check.tags(tag).is_ok()) && check.finish().is_ok()
+        blocks.zip(tags.chunks(TAG_BYTES)).all(|(block, tag)| check.block(block).is_ok() && check.tags(tag).is_ok())
+            && check.finish().is_ok()
     });
     let what = "the provider: checks all tags of 1 GiB against their blocks, without the disk";
     table.put("storage.compact.ingest_mb_s", rate(checked, object.bytes() as usize), "MB/s", what);

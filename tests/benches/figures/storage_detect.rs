@@ -93,7 +93,7 @@ fn audit(claims: &ClaimSet, day: u64, hour: u32, oracle: u64) -> Challenge {
         claim_root: claims.root().hash,
         claim_blocks: claims.root().blocks,
         chunks: STORAGE_SAMPLES,
-            slices_one_in: SLICES_ONE_IN,
+        slices_one_in: SLICES_ONE_IN,
         extra: Vec::new(),
         child: keccak([&day.to_be_bytes()[..], &hour.to_be_bytes(), &oracle.to_be_bytes()]).0,
     }

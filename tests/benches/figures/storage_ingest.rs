@@ -56,8 +56,18 @@ impl Bench {
         let provider_kib = peak_kib(program_below(provider.id().unwrap(), "assay-provider").unwrap()).unwrap();
         provider.stop(Duration::from_secs(30)).await.unwrap();
         let mib = |kib: u64| kib as f64 / 1024.0;
-        table.put_exact("storage.ingest.rss_mib", mib(provider_kib), "MiB", "peak resident set of the provider that takes in 4 GiB with tags");
-        table.put_exact("storage.builder.rss_mib", mib(builder_kib), "MiB", "peak resident set of the builder that prepares and sends them");
+        table.put_exact(
+            "storage.ingest.rss_mib",
+            mib(provider_kib),
+            "MiB",
+            "peak resident set of the provider that takes in 4 GiB with tags",
+        );
+        table.put_exact(
+            "storage.builder.rss_mib",
+            mib(builder_kib),
+            "MiB",
+            "peak resident set of the builder that prepares and sends them",
+        );
         table.put_exact("storage.ingest.s", seconds, "s", "the whole upload, from reading the source to the signed claim set");
     }
 

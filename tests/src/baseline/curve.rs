@@ -75,9 +75,9 @@ pub fn hash_all<'a>(messages: &[impl AsRef<[u8]>], dst: &'a [u8]) -> bool {
     messages.chunks(BUFFERED).all(|messages| {
         let mut pairing: Pairing<'a> = Pairing::new(true, dst);
         let no_signature: Option<&blst_p1_affine> = None;
-        messages.iter().all(|message| {
-            pairing.aggregate(&key, false, &no_signature, false, message.as_ref(), &[]) == blst::BLST_ERROR::BLST_SUCCESS
-        })
+        messages
+            .iter()
+            .all(|message| pairing.aggregate(&key, false, &no_signature, false, message.as_ref(), &[]) == blst::BLST_ERROR::BLST_SUCCESS)
     })
 }
 

@@ -85,7 +85,8 @@ fn verdict_key(oracle: u64) -> SecretKey {
 impl World {
     fn new() -> Self {
         let secret = TagSecret::derive(&OwnerSecret::new([1; 32]));
-        let replicas = vec![Replica::new(1, 900_000, Some(&secret)), Replica::new(2, 500_000, Some(&secret)), Replica::new(3, 200_000, None)];
+        let replicas =
+            vec![Replica::new(1, 900_000, Some(&secret)), Replica::new(2, 500_000, Some(&secret)), Replica::new(3, 200_000, None)];
         let claims = ClaimSet::new(replicas.iter().map(|replica| replica.claim.clone()).collect()).unwrap();
         let claims = claims.with_tag_keys([secret.key()]).unwrap();
         let receipt_key = secp::SecretKey::from_bytes(&[5; 32]).unwrap();
