@@ -27,7 +27,8 @@ fmt: tools ## format everything
 	$(CARGO) fmt --all
 	npm run --silent contracts:fmt-write
 
-bench: ## measure, and write target/bench/results.json (ONLY="grpc store" measures some subjects and writes nothing)
+bench: ## measure, and write target/bench/results.json and the table of docs/STORAGE.md (ONLY="grpc store" measures some subjects and writes nothing)
+	$(CARGO) build --release --package assay-provider --package assay-builder --locked
 	$(CARGO) bench --profile release --package assay-tests --bench figures --locked -- $(ONLY)
 
 contracts: tools ## compile the contracts

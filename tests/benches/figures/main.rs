@@ -1,4 +1,5 @@
-//! The figures that Assay is held to, measured: `make bench` prints them as a table and writes `target/bench/results.json`.
+//! The figures that Assay is held to, measured: `make bench` prints them as a table, writes `target/bench/results.json`, and puts the
+//! table of `docs/STORAGE.md` there.
 //!
 //! Subjects named as arguments are measured alone (`cargo bench … -- grpc store`), and then nothing is written. `harness` says how it is
 //! measured. A figure never fails: what it should be is for who reads it.
@@ -10,8 +11,15 @@ mod fixture;
 mod gas;
 mod grpc;
 mod harness;
+mod one_thread;
 mod plane;
 mod slices;
+mod storage;
+mod storage_detect;
+mod storage_doc;
+mod storage_ingest;
+mod storage_object;
+mod storage_table;
 mod store;
 mod table;
 
@@ -19,7 +27,7 @@ use table::Table;
 
 type Subject = (&'static str, fn(&mut Table));
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 11] = [
     ("bls", bls::measure),
     ("slices", slices::measure),
     ("gas", gas::measure),
@@ -27,6 +35,10 @@ const SUBJECTS: [Subject; 7] = [
     ("epoch", epoch::measure),
     ("grpc", grpc::measure),
     ("store", store::measure),
+    ("storage", storage::measure),
+    ("storage-table", storage_table::measure),
+    ("storage-detect", storage_detect::measure),
+    ("storage-ingest", storage_ingest::measure),
 ];
 
 fn main() {
@@ -40,6 +52,7 @@ fn main() {
         eprintln!("there is no subject {unknown}; there are {}", SUBJECTS.map(|(name, _)| name).join(", "));
         std::process::exit(2);
     }
+    one_thread::for_blst();
     let mut table = Table::begin();
     for (name, measure) in SUBJECTS {
         if named.is_empty() || named.iter().any(|named| *named == name) {
@@ -47,6 +60,6 @@ fn main() {
         }
     }
     if named.is_empty() {
-        println!("\nwritten to {}", table.write().display());
+        println!("\nwritten to {} and {}", table.write().display(), storage_doc::write(&table).display());
     }
 }

@@ -9,6 +9,7 @@ use crate::harness::Estimate;
 
 /// Figures by key; their lines are printed as they come.
 pub struct Table {
+    machine: String,
     values: BTreeMap<&'static str, f64>,
     text: String,
 }
@@ -16,8 +17,9 @@ pub struct Table {
 impl Table {
     /// Prints the head.
     pub fn begin() -> Self {
-        let mut table = Self { values: BTreeMap::new(), text: String::new() };
-        table.line(&machine());
+        let machine = machine();
+        let mut table = Self { machine: machine.clone(), values: BTreeMap::new(), text: String::new() };
+        table.line(&machine);
         table.line("Interval: 95 %, bootstrap. Outliers: beyond Tukey's 1.5 and 3 interquartile ranges, of all samples; none is left out.");
         table.line("");
         table.row(["figure", "value", "unit", "interval", "outliers", "what it is"]);
@@ -36,6 +38,16 @@ impl Table {
     pub fn put_exact(&mut self, key: &'static str, value: f64, unit: &str, what: &str) {
         self.row([key, &shown(value), unit, "exact", "", what]);
         self.values.insert(key, value);
+    }
+
+    /// Where and when the figures were measured.
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
+    /// A figure that was put.
+    pub fn value(&self, key: &str) -> Option<f64> {
+        self.values.get(key).copied()
     }
 
     fn row(&mut self, [key, value, unit, interval, outliers, what]: [&str; 6]) {
