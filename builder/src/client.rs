@@ -69,7 +69,7 @@ impl Client {
 
     /// One signed set without its claims; `None` when nothing is claimed. Its signature is checked.
     pub async fn signed_set(&mut self, sequence: u64) -> Result<Option<SignedClaimSet>, BuilderError> {
-        let request = wire::ClaimsRequest { sequence, offset: 0, limit: 0 };
+        let request = wire::ClaimsRequest { sequence, offset: 0, limit: 0, ..Default::default() };
         let reply = within(CALL_TIMEOUT, "Claims", self.provider.claims(request)).await?.into_inner();
         reply.set.map(|set| self.trusted(set.try_into()?)).transpose()
     }
@@ -91,7 +91,7 @@ impl Client {
         let Some(signed) = self.signed_set(sequence).await? else { return Ok(None) };
         let mut owned = Vec::new();
         while (owned.len() as u64) < signed.count {
-            let request = wire::ClaimsRequest { sequence: signed.sequence, offset: owned.len() as u64, limit: PAGE };
+            let request = wire::ClaimsRequest { sequence: signed.sequence, offset: owned.len() as u64, limit: PAGE, ..Default::default() };
             let reply = within(CALL_TIMEOUT, "Claims", self.provider.claims(request)).await?.into_inner();
             if reply.claims.is_empty() {
                 return Err(BuilderError::Untrusted("it lists fewer claims than it signed"));

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS, MAX_TAG_KEYS};
+use assay_core::claim::{Claim, ClaimError, ClaimRoot, ClaimSet, MAX_CLAIMS, MAX_TAG_KEYS, SignedClaimSet};
+use assay_core::compact::TAG_KEY_BYTES;
 use assay_core::secp::Signature65;
 use assay_proto::convert::{self, ConvertError};
 use assay_proto::provider::v1 as wire;
 use assay_proto::provider::v1::provider_client::ProviderClient;
-use bytes::Bytes;
 use futures::Stream;
 use serde::Deserialize;
 use tonic::transport::{Channel, Endpoint};
@@ -170,12 +170,14 @@ impl Link {
         let (mut claims, mut keys) = (Vec::new(), BTreeSet::new());
         while claims.len() < total {
             let mut client = self.client.clone();
-            let request = wire::ClaimsRequest { sequence, offset: claims.len() as u64, limit: PAGE };
+            let request = wire::ClaimsRequest { sequence, offset: claims.len() as u64, limit: PAGE, ..Default::default() };
             let page = self.bounded(client.claims(request)).await?;
             if page.claims.is_empty() || page.claims.len() > (total - claims.len()).min(PAGE as usize) {
                 return Err(LinkError::Page);
             }
-            keys.extend(page.tag_keys);
+            for key in page.tag_keys {
+                keys.insert(<[u8; TAG_KEY_BYTES]>::try_from(&key[..]).map_err(|_| convert::malformed("tag_keys"))?);
+            }
             if keys.len() > MAX_TAG_KEYS {
                 return Err(ClaimError::TooManyTagKeys { found: keys.len() }.into());
             }
@@ -199,6 +201,19 @@ impl Link {
         match page.iter().all(|release| release.sequence > after_sequence) && page.is_sorted_by_key(|release| release.sequence) {
             true => Ok(page),
             false => Err(LinkError::Releases),
+        }
+    }
+
+    /// The claim set with this root that the provider registered some time ago. It signed every version, and can serve every one that a
+    /// challenge may still be about.
+    pub async fn earlier_claims(&self, root: ClaimRoot) -> Result<ClaimSet, LinkError> {
+        let mut client = self.client.clone();
+        let request = wire::ClaimsRequest { root: convert::wire_bytes(&root.hash.0), blocks: root.blocks, ..Default::default() };
+        let reply = self.bounded(client.claims(request)).await?;
+        let signed = SignedClaimSet::try_from(reply.set.ok_or(convert::absent("set"))?)?;
+        match signed.root == root {
+            true => self.claims(signed.sequence, root, signed.count).await,
+            false => Err(LinkError::WrongRoot),
         }
     }
 
@@ -236,7 +251,7 @@ impl Link {
 }
 
 /// The set of these claims, when it is the registered one.
-fn registered(claims: Vec<Claim>, keys: &BTreeSet<Bytes>, root: ClaimRoot) -> Result<ClaimSet, LinkError> {
+fn registered(claims: Vec<Claim>, keys: &BTreeSet<[u8; TAG_KEY_BYTES]>, root: ClaimRoot) -> Result<ClaimSet, LinkError> {
     let set = ClaimSet::new(claims)?;
     if set.root() != root {
         return Err(LinkError::WrongRoot);

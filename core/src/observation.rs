@@ -9,7 +9,7 @@ use crate::challenge::kinds::storage::Storage;
 use crate::challenge::schedule::vrf_message;
 use crate::challenge::{Challenge, ChallengeKind, Kind, Kinds, STORAGE_SAMPLES, Sample};
 use crate::claim::{Claim, ClaimProof, ClaimRoot};
-use crate::compact::{self, Name, Proof, TagKey};
+use crate::compact::{self, Name, Proof, TAG_KEY_BYTES, TagKey};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
@@ -219,8 +219,8 @@ pub enum Evidence {
     },
     /// A compact proof, in the payload, that does not hold.
     Compact {
-        /// The tag key of the proof.
-        key: TagKey,
+        /// The tag key of the proof, unchecked: its subgroup checks cost more than all else here, so they come last.
+        key: [u8; TAG_KEY_BYTES],
         /// Every claim that the proof's samples fall into, ascending by place.
         places: Vec<PlacedClaim>,
     },
@@ -317,10 +317,13 @@ impl Fact {
         }
     }
 
-    fn wrong_proof(&self, claims: &ClaimRoot, group: &ProofGroup, key: &TagKey, places: &[PlacedClaim]) -> Result<Fault, FactError> {
-        if key.id() != group.key {
-            return Err(FactError::Claim);
-        }
+    fn wrong_proof(
+        &self,
+        claims: &ClaimRoot,
+        group: &ProofGroup,
+        key: &[u8; TAG_KEY_BYTES],
+        places: &[PlacedClaim],
+    ) -> Result<Fault, FactError> {
         let mut placed = Vec::with_capacity(places.len());
         for PlacedClaim { claim, proof } in places {
             let first = proof.verify(claims, claim).map_err(|_| FactError::Claim)?;
@@ -332,7 +335,8 @@ impl Fact {
             (at.1.tag_key_id == group.key).then(|| (Name::of(at.1, self.challenge.provider), block))
         };
         let terms = self.challenge.compact_terms(&group.key, group.positions, named).ok_or(FactError::Claim)?;
-        match Proof::from_bytes(&group.proof).is_ok_and(|proof| compact::verify(key, &terms, &proof).is_ok()) {
+        let key = TagKey::from_bytes(key).ok().filter(|key| key.id() == group.key).ok_or(FactError::Claim)?;
+        match Proof::from_bytes(&group.proof).is_ok_and(|proof| compact::verify(&key, &terms, &proof).is_ok()) {
             true => Err(FactError::NoFault),
             false => Ok(Fault::StorageInvalid),
         }

@@ -345,7 +345,8 @@ fn struck<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, panel: &[OracleI
         let answered = verified.reveal.facts.iter().any(|fact| fact.challenge == *challenge);
         (!answered).then_some(challenge)
     })
-    .min_by_key(|challenge| challenge.digest())
+    // Without the extra blocks: those are the oracle's choice, and it would choose until its challenge comes first.
+    .min_by_key(|challenge| (challenge.without_extra().digest(), challenge.digest()))
 }
 
 fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {

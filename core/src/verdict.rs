@@ -412,6 +412,8 @@ impl Verdict {
         let dimensions: Vec<DimensionVerdict> = goals(kinds, case.class).iter().map(|goal| goal.judge(case, params)).collect();
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
         let multiplier_ppm = multiplier(&dimensions, case.previous_multiplier_ppm);
+        // Who could empty its claims and be paid on would do so as soon as it lost data.
+        let stores_nothing = goals(kinds, case.class).iter().any(|goal| goal.is_of_storage() && goal.is_never_asked(&case.panel));
         let faults = case.faults();
         let slash_reason = case.slash_reason();
         let slash = if slash_reason.is_some() { share(case.stake, params.storage_slash_ppm) } else { 0 };
@@ -425,7 +427,7 @@ impl Verdict {
             out_kbps: median_reading(&case.panel, Kind::EGRESS),
             storage: storage_counts(&case.panel),
             multiplier_ppm,
-            reward: share(share(params.base_reward, case.class.weight_ppm), multiplier_ppm),
+            reward: if stores_nothing { 0 } else { share(share(params.base_reward, case.class.weight_ppm), multiplier_ppm) },
             slash,
             slash_reason,
             facts_root: crate::observation::facts_root(faults.iter().map(|fact| &fact.digest)),
@@ -567,6 +569,10 @@ impl Goal {
             median: median(&reports),
             is_enough: panel.is_enough(votes_of(&reports)),
         }
+    }
+
+    fn is_of_storage(&self) -> bool {
+        self.objective.rule == Rule::Facts
     }
 
     /// Whether the schedule asks nothing of it, of nobody: what is not asked is no fault of the panel.

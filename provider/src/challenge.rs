@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::challenge::kinds::{availability, latency};
-use assay_core::challenge::{Answer, Challenge, Kind, answer_signing_digest, seal_digest, seal_leaf};
+use assay_core::challenge::{Answer, Challenge, Kind, Kinds, answer_signing_digest, seal_digest, seal_leaf};
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::merkle::StandardTree;
@@ -44,6 +44,10 @@ impl ProviderService {
         self.store.expect_ours(&challenge.instance, challenge.provider)?;
         if !challenge.has_possible_extra() {
             return Err(convert::malformed("extra").into());
+        }
+        // More chunks than its kind asks for are no audit, and would cost us as much as we let them.
+        if Kinds::standard().get(challenge.kind).is_some_and(|plug| plug.chunks() != challenge.chunks) {
+            return Err(convert::malformed("chunks").into());
         }
         let answer = match challenge.kind {
             Kind::AVAILABILITY => Answer::of_payload(availability::echo(&challenge)),
@@ -145,7 +149,14 @@ impl ProviderService {
 
     async fn page(&self, request: wire::ClaimsRequest) -> Result<wire::ClaimsReply, StoreError> {
         let index = self.store.index();
-        let set = match request.sequence {
+        let sequence = match request.root.is_empty() {
+            true => request.sequence,
+            false => {
+                let root = ClaimRoot { hash: convert::hash(&request.root, "root")?, blocks: request.blocks };
+                index.sequence_of(&root).await?.ok_or(StoreError::UnknownClaimSet(root))?
+            }
+        };
+        let set = match sequence {
             0 => index.newest().await?,
             sequence => Some(index.set(sequence).await?.ok_or(StoreError::UnknownSequence(sequence))?),
         };

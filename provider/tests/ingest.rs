@@ -185,7 +185,8 @@ async fn a_restart_keeps_claims_and_pages_list_them() {
 
     let mut listed = Vec::new();
     for offset in [0, 2, 4] {
-        let reply = node.provider.claims(wire::ClaimsRequest { sequence: 0, offset, limit: 2 }).await.unwrap().into_inner();
+        let reply =
+            node.provider.claims(wire::ClaimsRequest { sequence: 0, offset, limit: 2, ..Default::default() }).await.unwrap().into_inner();
         let signed = SignedClaimSet::try_from(reply.set.unwrap()).unwrap();
         assert_eq!((signed.sequence, signed.root), (5, set.root()));
         assert!(signed.is_by(&receipt_key().address(), &domain()));
@@ -197,9 +198,10 @@ async fn a_restart_keeps_claims_and_pages_list_them() {
         let digest = domain().claim_digest(&claim.hash());
         assert_eq!(assay_core::secp::recover(&digest, &signature), Ok(claim.owner));
     }
-    let early = node.provider.claims(wire::ClaimsRequest { sequence: 2, offset: 0, limit: 10 }).await.unwrap().into_inner();
+    let early =
+        node.provider.claims(wire::ClaimsRequest { sequence: 2, offset: 0, limit: 10, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!((early.claims.len(), early.set.unwrap().count), (2, 2));
-    let none = node.provider.claims(wire::ClaimsRequest { sequence: 9, offset: 0, limit: 10 }).await.unwrap_err();
+    let none = node.provider.claims(wire::ClaimsRequest { sequence: 9, offset: 0, limit: 10, ..Default::default() }).await.unwrap_err();
     assert_eq!(none.code(), Code::NotFound);
     node.stop().await;
 }

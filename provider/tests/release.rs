@@ -50,7 +50,8 @@ async fn a_release_needs_the_owners_signature_and_its_repetition_is_harmless() {
     assert_eq!(listed[0].claim.clone().unwrap().parse().unwrap().0, given_up.claim);
     assert_eq!((releases(&mut node, 2).await.len(), releases(&mut node, 3).await.len()), (1, 0));
     for (sequence, count) in [(1, 1), (2, 2), (3, 1)] {
-        let page = node.provider.claims(wire::ClaimsRequest { sequence, offset: 0, limit: 10 }).await.unwrap().into_inner();
+        let page =
+            node.provider.claims(wire::ClaimsRequest { sequence, offset: 0, limit: 10, ..Default::default() }).await.unwrap().into_inner();
         assert_eq!(page.claims.len(), count, "version {sequence}");
     }
     node.stop().await;

@@ -42,7 +42,8 @@ async fn every_size_is_taken_with_tags_and_answered_in_both_modes() {
         assert_eq!(recover(&digest, &signature.unwrap()), Ok(receipt_key().address()));
     }
     assert!(by_slices > 0 && compact > 20, "{by_slices} by slices, {compact} compact");
-    let page = node.provider.claims(wire::ClaimsRequest { sequence: 0, offset: 0, limit: 100 }).await.unwrap().into_inner();
+    let page =
+        node.provider.claims(wire::ClaimsRequest { sequence: 0, offset: 0, limit: 100, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!(page.tag_keys, [wire_bytes(&tag_owner().key.to_bytes())]);
     node.stop().await;
 }

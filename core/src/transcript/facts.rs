@@ -64,7 +64,7 @@ fn evidence_of(challenge: &Challenge, answer: &Answer, compact: &CompactAnswer, 
     let indices: BTreeSet<_> =
         group.positions.iter().filter_map(|position| Some(claims.index_of_block(samples.get(position)?.block))).collect();
     let places: Option<Vec<_>> = indices.into_iter().map(|index| unproven(claims, index)).collect();
-    Some(Evidence::Compact { key: claims.tag_key(&group.key)?.clone(), places: places? })
+    Some(Evidence::Compact { key: claims.tag_key(&group.key)?.to_bytes(), places: places? })
 }
 
 fn unproven(claims: &ClaimSet, index: usize) -> Option<PlacedClaim> {

@@ -52,12 +52,15 @@ pub fn summarise(
     observation
 }
 
-/// An own storage challenge that was asked at least `strikes` times and never answered: the one with the smallest digest.
+/// An own storage challenge that was asked at least `strikes` times and never answered: the one with the smallest digest, its extra blocks left aside.
 ///
 /// The choice is a function of the transcripts alone, so that a restart reveals what was committed.
 pub fn struck_out<'a>(transcripts: &[&'a Transcript], strikes: u32) -> Option<&'a Challenge> {
     let asked_first = transcripts.iter().filter(|t| t.strike == 0 && t.challenge.kind == Kind::STORAGE && t.outcome == Outcome::Silent);
-    asked_first.map(|t| &t.challenge).filter(|challenge| is_struck_out(challenge, transcripts, strikes)).min_by_key(|c| c.digest())
+    asked_first
+        .map(|t| &t.challenge)
+        .filter(|challenge| is_struck_out(challenge, transcripts, strikes))
+        .min_by_key(|c| (c.without_extra().digest(), c.digest()))
 }
 
 fn is_struck_out(challenge: &Challenge, transcripts: &[&Transcript], strikes: u32) -> bool {

@@ -1,10 +1,11 @@
 //! A provider that is measured in an epoch, and its set-up beside the measuring.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use assay_chain::ProviderRecord;
-use assay_challenger::link::{Line, Link};
+use assay_challenger::link::{Line, Link, LinkError};
 use assay_core::challenge::Challenge;
 use assay_core::claim::{ClaimRoot, ClaimSet};
 use assay_core::report::{Ledger, ProviderTerms, Watched};
@@ -32,6 +33,8 @@ pub(super) struct Subject {
     pub(super) watched: Option<Watched>,
     /// The claim set of the watched challenge, when it is another than the registered one.
     watched_claims: OnceLock<Arc<ClaimSet>>,
+    /// The provider was asked for that set and did not serve it.
+    watched_claims_refused: AtomicBool,
     pub(super) open: OpenChallenges,
 }
 
@@ -47,10 +50,10 @@ impl Subject {
         set.get().cloned()
     }
 
-    /// Whether silence on it would be the provider's. A set that is registered is the provider's to serve; of an older one that we never
-    /// held an answer cannot be judged, so that we have no business asking.
+    /// Whether silence on it would be the provider's. A set that is or was registered is the provider's to serve: once it was asked for it and
+    /// did not, an answer that nobody can check is silence. Before that it is not.
     pub(super) fn can_ask(&self, challenge: &Challenge) -> bool {
-        self.names_registered(challenge) || self.watched_claims.get().is_some()
+        self.names_registered(challenge) || self.watched_claims.get().is_some() || self.watched_claims_refused.load(Ordering::Relaxed)
     }
 
     fn names_registered(&self, challenge: &Challenge) -> bool {
@@ -78,6 +81,7 @@ pub(super) fn begin(
         plan: OnceLock::new(),
         watched: ledger.watch.get(&terms.provider).cloned(),
         watched_claims: OnceLock::new(),
+        watched_claims_refused: AtomicBool::new(false),
         open: OpenChallenges::default(),
     });
     let (measurer, frame, shared) = (measurer.clone(), frame.clone(), subject.clone());
@@ -122,9 +126,37 @@ impl Measurer {
     }
 
     async fn set_up(&self, subject: &Subject, frame: &Frame, record: &ProviderRecord) -> Result<(), Refused> {
-        let link = subject.line.open(&record.endpoint, &self.links).await?;
+        let link = match subject.line.open(&record.endpoint, &self.links).await {
+            Ok(link) => link,
+            Err(error) => {
+                subject.watched_claims_refused.store(true, Ordering::Relaxed);
+                return Err(error.into());
+            }
+        };
         // A provider that draws this out only delays its own claims.
         let _ = timeout(set_up_time(&frame.setting.params), link.warm_up()).await;
+        // Both are tried, whatever became of the other.
+        let watched = self.fetch_watched(subject, frame.setting.epoch, link).await;
+        self.fetch_registered(subject, frame, record, link).await?;
+        Ok(watched?)
+    }
+
+    /// The claim set of the watched challenge, when it is another than the registered one and not kept here: members of a panel change.
+    async fn fetch_watched(&self, subject: &Subject, epoch: u64, link: &Link) -> Result<(), LinkError> {
+        let Some(challenge) = subject.watched.as_ref().map(|watched| &watched.challenge) else { return Ok(()) };
+        if subject.names_registered(challenge) || subject.watched_claims.get().is_some() {
+            return Ok(());
+        }
+        let served = link.earlier_claims(root_of(challenge)).await;
+        let claims = served.inspect_err(|_| subject.watched_claims_refused.store(true, Ordering::Relaxed))?;
+        if let Err(error) = self.store.put_claims(epoch, &claims).await {
+            warn!(epoch, %error, "a claim set could not be kept");
+        }
+        subject.watched_claims.get_or_init(|| Arc::new(claims));
+        Ok(())
+    }
+
+    async fn fetch_registered(&self, subject: &Subject, frame: &Frame, record: &ProviderRecord, link: &Link) -> Result<(), Refused> {
         if subject.claims.get().is_some() {
             return Ok(());
         }

@@ -71,9 +71,9 @@ pub struct SignedClaim {
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimsRequest {
-    /// 0 for the newest.
+    /// 0 for the newest, or for the one with the root below.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
     /// Claims to skip, in ascending order of their hashes.
@@ -82,6 +82,12 @@ pub struct ClaimsRequest {
     /// At most 1,000; 0 for the signed set alone.
     #[prost(uint32, tag = "3")]
     pub limit: u32,
+    /// Empty, or the root of a version.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub root: ::prost::bytes::Bytes,
+    /// Its blocks.
+    #[prost(uint64, tag = "5")]
+    pub blocks: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClaimsReply {

@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::fields::{all, bls, concatenated, hash_bytes, hashes};
 use super::{MAX_FACTS, MAX_OBSERVATIONS, MAX_SLOTS, MAX_STRUCK};
-use crate::convert::{ConvertError, absent, hash, malformed, tag_key, wire_bytes};
+use crate::convert::{ConvertError, absent, hash, malformed, wire_bytes};
 use crate::oracle::v1 as wire;
 use crate::oracle::v1::fact::Evidence as WireEvidence;
 
@@ -59,7 +59,8 @@ impl TryFrom<WireEvidence> for Evidence {
                 place: found.place.ok_or(absent("place"))?.try_into()?,
             }),
             WireEvidence::Compact(found) => {
-                Ok(Self::Compact { key: tag_key(&found.tag_key)?, places: all(found.places, MAX_PLACES, "places")? })
+                let key = found.tag_key[..].try_into().map_err(|_| malformed("tag_key"))?;
+                Ok(Self::Compact { key, places: all(found.places, MAX_PLACES, "places")? })
             }
         }
     }
@@ -71,10 +72,9 @@ fn wire_evidence(evidence: &Evidence) -> Option<WireEvidence> {
         Evidence::Slice { slice, place } => {
             Some(WireEvidence::Slice(wire::SliceEvidence { slice: Some(slice.clone().into()), place: Some(place.into()) }))
         }
-        Evidence::Compact { key, places } => Some(WireEvidence::Compact(wire::CompactEvidence {
-            tag_key: wire_bytes(&key.to_bytes()),
-            places: places.iter().map(Into::into).collect(),
-        })),
+        Evidence::Compact { key, places } => {
+            Some(WireEvidence::Compact(wire::CompactEvidence { tag_key: wire_bytes(key), places: places.iter().map(Into::into).collect() }))
+        }
     }
 }
 

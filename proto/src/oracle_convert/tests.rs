@@ -161,7 +161,7 @@ impl Draw {
         let evidence = match self.below(3) {
             0 => Evidence::Missing,
             1 => Evidence::Slice { slice: self.slice(), place: self.place() },
-            _ => Evidence::Compact { key: tag_key(), places: (0..self.below(30)).map(|_| self.place()).collect() },
+            _ => Evidence::Compact { key: tag_key().to_bytes(), places: (0..self.below(30)).map(|_| self.place()).collect() },
         };
         Fact {
             challenge: self.challenge(),

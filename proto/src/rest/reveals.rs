@@ -8,7 +8,7 @@ use assay_core::slice::{CHUNK_BYTES, MAX_SIBLINGS, Slice};
 use serde::{Deserialize, Serialize};
 
 use super::{HexBytes, bls};
-use crate::convert::{ConvertError, malformed, signature, tag_key};
+use crate::convert::{ConvertError, malformed, signature};
 
 /// A page of `/v1/epochs/{e}/observations`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl From<&Evidence> for EvidenceDocument {
                 },
                 place: place.clone(),
             },
-            Evidence::Compact { key, places } => Self::Compact { tag_key: key.to_bytes().into(), places: places.clone() },
+            Evidence::Compact { key, places } => Self::Compact { tag_key: key.into(), places: places.clone() },
         }
     }
 }
@@ -153,7 +153,10 @@ impl TryFrom<&EvidenceDocument> for Evidence {
                 let slice = Slice { chunk: chunk.0.clone(), siblings: siblings.iter().map(|sibling| sibling.0).collect() };
                 Ok(Self::Slice { slice, place: place.clone() })
             }
-            EvidenceDocument::Compact { tag_key: key, places } => Ok(Self::Compact { key: tag_key(&key.0)?, places: places.clone() }),
+            EvidenceDocument::Compact { tag_key, places } => {
+                let key = tag_key.0.as_slice().try_into().map_err(|_| malformed("facts.tag_key"))?;
+                Ok(Self::Compact { key, places: places.clone() })
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub use propose::Progress;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, ClaimSet};
@@ -34,8 +34,6 @@ use crate::log::Log;
 use crate::replica::Replica;
 use crate::tag_keys::TagKeys;
 
-/// How many versions back a challenge may reach.
-const MAX_VERSIONS_BACK: u64 = 256;
 const CACHED_SETS: usize = 8;
 
 /// Everything behind the two services.
@@ -49,7 +47,7 @@ pub struct Store {
     tag_keys: Arc<TagKeys>,
     index: Index,
     /// Recently used claim sets, the newest use last.
-    sets: RwLock<VecDeque<Arc<ClaimSet>>>,
+    sets: Mutex<VecDeque<Arc<ClaimSet>>>,
     /// One commit, proposal or clean-up at a time.
     writing: tokio::sync::Mutex<()>,
     /// Claims that are being uploaded or committed.
@@ -111,7 +109,7 @@ impl Store {
             log,
             tag_keys,
             index,
-            sets: RwLock::default(),
+            sets: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             in_use: Mutex::default(),
             transfers: Arc::new(Semaphore::new(config.limits.transfers)),
@@ -198,17 +196,13 @@ impl Store {
         &self.files
     }
 
-    /// The claim set that a challenge names, when it is one of the last versions.
+    /// The claim set that a challenge names: any version that was ever signed and whose data was not removed by right. Builders make as many
+    /// versions as they like, so their number is no bound.
     pub async fn claim_set(&self, root: &ClaimRoot) -> Result<Arc<ClaimSet>, StoreError> {
         if let Some(set) = self.cached(root) {
             return Ok(set);
         }
-        let unknown = || StoreError::UnknownClaimSet(*root);
-        let sequence = self.index.sequence_of(root).await?.ok_or_else(unknown)?;
-        let newest = self.index.newest().await?.map_or(0, |set| set.sequence);
-        if newest.saturating_sub(sequence) > MAX_VERSIONS_BACK {
-            return Err(unknown());
-        }
+        let sequence = self.index.sequence_of(root).await?.ok_or(StoreError::UnknownClaimSet(*root))?;
         // Nobody may be brought to sign as lost what was removed by right.
         if self.index.has_purged(sequence).await? {
             return Err(StoreError::Purged(*root));
@@ -233,16 +227,20 @@ impl Store {
     }
 
     fn cached(&self, root: &ClaimRoot) -> Option<Arc<ClaimSet>> {
-        let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
-        sets.iter().find(|set| set.root() == *root).cloned()
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = sets.iter().position(|set| set.root() == *root)?;
+        // What is asked for stays: many new versions must not push out the one that an epoch is measured on.
+        let set = sets.remove(at)?;
+        sets.push_back(Arc::clone(&set));
+        Some(set)
     }
 
     fn forget_cached_sets(&self) {
-        self.sets.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn cache(&self, set: Arc<ClaimSet>) {
-        let mut sets = self.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         sets.retain(|other| other.root() != set.root());
         sets.push_back(set);
         while sets.len() > CACHED_SETS {

@@ -171,14 +171,14 @@ fn an_honest_proof_beside_another_key_or_claim_is_no_fact() {
     let mut fact = facts_of(&[world.answered(&challenge, wrong)], &world.claims, 4).remove(0);
     fact.payload = honest.payload.clone();
     fact.signature = world.sign(&challenge, &honest);
-    let verdict = |change: &dyn Fn(&mut TagKey, &mut Vec<PlacedClaim>)| {
+    let verdict = |change: &dyn Fn(&mut [u8; 192], &mut Vec<PlacedClaim>)| {
         let mut forged = fact.clone();
         let Evidence::Compact { key, places } = &mut forged.evidence else { panic!("{forged:?}") };
         change(key, places);
         world.verify(&forged)
     };
     assert_eq!(verdict(&|_, _| ()), Err(FactError::NoFault));
-    assert_eq!(verdict(&|key, _| *key = secret(7).key()), Err(FactError::Claim));
+    assert_eq!(verdict(&|key, _| *key = secret(7).key().to_bytes()), Err(FactError::Claim));
     assert_eq!(verdict(&|_, places| places.clear()), Err(FactError::Claim));
     assert_eq!(verdict(&|_, places| places[0].claim.replica_index += 1), Err(FactError::Claim));
     let untagged = world.replicas.iter().find(|replica| replica.tags.is_empty()).unwrap();
