@@ -121,6 +121,8 @@ struct Report {
     compact_prove: Times,
     /// One chunk for a latency challenge.
     block: Times,
+    /// A chain of sixteen dependent reads, for the locality score.
+    chain: Times,
     /// Sequential, from disk, MB/s.
     read_mb_per_s: u64,
     /// Hashing the replica, MB/s of one core.
@@ -248,7 +250,7 @@ impl Stored {
         let reading = Instant::now();
         self.read_all()?;
         let read_mb_per_s = rate(self.claim.blocks, reading.elapsed());
-        let (mut slices, mut reads, mut proofs, mut compact, mut blocks) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut slices, mut reads, mut proofs, mut compact, mut blocks, mut chains) = (vec![], vec![], vec![], vec![], vec![], vec![]);
         let (begun, mut index) = (Instant::now(), 0);
         while slices.is_empty() || begun.elapsed() < time {
             let challenge = self.storage_challenge(&mut index, true);
@@ -265,6 +267,10 @@ impl Stored {
             let challenge = self.challenge(Kind::LATENCY_BLOCK, index);
             cache_dropped &= self.drop_cache()?;
             blocks.push(timed(|| self.latency_block(&challenge))?);
+
+            let challenge = self.challenge(Kind::LOCALITY, index);
+            cache_dropped &= self.drop_cache()?;
+            chains.push(timed(|| self.chain(&challenge))?);
         }
         let (slices, compact, block) = (Times::of(slices), Times::of(compact), Times::of(blocks));
         Ok(Report {
@@ -275,6 +281,7 @@ impl Stored {
             compact_read: Times::of(reads),
             compact_prove: Times::of(proofs),
             block,
+            chain: Times::of(chains),
             read_mb_per_s,
             hash_mb_per_s: self.hash_mb_per_s,
             verdict: verdict(&Params::devnet(), &slices, &compact, &block),
@@ -308,6 +315,12 @@ impl Stored {
         let slice = slices.into_iter().flatten().next().ok_or(StoreError::Unreadable)?;
         black_box(latency::block_mac(challenge, &slice.chunk));
         Ok(())
+    }
+
+    fn chain(&self, challenge: &Challenge) -> Result<(), StoreError> {
+        let (slices, found) = storage::read_chain(&self.files, &self.set, challenge)?;
+        black_box(slices);
+        if found.damaged.is_empty() { Ok(()) } else { Err(StoreError::Unreadable) }
     }
 
     fn read_all(&self) -> Result<(), StoreError> {
@@ -396,6 +409,7 @@ impl Report {
             format!("  of it reading     {}", self.compact_read),
             format!("  of it proving     {}", self.compact_prove),
             format!("one block           {}", self.block),
+            format!("16 dependent reads  {}", self.chain),
             format!("reading {} MB/s, hashing {} MB/s", self.read_mb_per_s, self.hash_mb_per_s),
         ];
         let word = if self.verdict.answers_in_time { "yes" } else { "no" };
@@ -431,7 +445,7 @@ mod tests {
         let fast = Times { answers: 100, p50_us: 10, p95_us: 20, p99_us: 30, max_us: 40 };
         let params = Params::devnet();
         assert!(verdict(&params, &fast, &fast, &fast).answers_in_time);
-        let slow = Times { p99_us: 2_000_000, ..fast };
+        let slow = Times { p99_us: params.probing.storage_timeout_ms * 1_000 + 1, ..fast };
         let told = verdict(&params, &fast, &slow, &fast);
         assert!(!told.answers_in_time);
         assert_eq!(told.because.iter().filter(|reason| reason.contains("NOT")).count(), 1);

@@ -206,6 +206,23 @@ async fn a_restart_keeps_claims_and_pages_list_them() {
     node.stop().await;
 }
 
+// Defences: no bound on how many versions lie behind the newest, and what is asked for stays in `Store::cached`. With either gone any uploader
+// makes an honest provider silent on the claims that an epoch is measured on.
+#[tokio::test]
+async fn versions_of_strangers_push_out_no_claim_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&config(directory.path())).await;
+    let mine = Replica::new("mine", 100_000);
+    node.store(&mine).await;
+    let set = set(&[&mine]);
+    for stranger in 0..260 {
+        node.store(&Replica::new(&format!("stranger {stranger}"), 10)).await;
+    }
+    let challenge = challenge(Kind::STORAGE, 0, &set);
+    assert!(check(&challenge, &set, &node.ask(&challenge).await.unwrap().0).all_valid());
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn a_crash_between_files_and_claim_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();

@@ -284,6 +284,39 @@ fn of_several_that_struck_out_the_smallest_digest_is_watched() {
     assert_eq!(outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch, entry(&smaller, None));
 }
 
+// Defence: the extra blocks are left out of the order in `struck`. With them a liar hashes blocks of its choice until its decoy, which the provider
+// answers, always comes before every real silence.
+#[test]
+fn extra_blocks_do_not_bring_a_decoy_to_the_front() {
+    let setting = setting(4, 1);
+    let (mut reveals, first) = struck(&setting);
+    let second = audit(&setting, 2);
+    let (real, decoy) = if first.digest() < second.digest() { (first, second) } else { (second, first) };
+    let ground =
+        (0..).map(|block| Challenge { extra: vec![block], ..decoy.clone() }).find(|ground| ground.digest() < real.digest()).unwrap();
+    for verified in reveals.values_mut() {
+        verified.reveal.struck.clear();
+    }
+    reveals.get_mut(&OracleId(1)).unwrap().reveal.struck.push(real.clone());
+    reveals.get_mut(&OracleId(2)).unwrap().reveal.struck.push(ground);
+    assert_eq!(outcome_of(&setting, &Ledger::default(), &reveals).ledger.watch, entry(&real, None));
+}
+
+// Defence: `stores_nothing` in `Verdict::judge`. Without it a provider that lost its data registers the empty set, is asked for nothing that is
+// stored, and is paid on.
+#[test]
+fn who_stores_nothing_is_paid_nothing() {
+    let setting = setting(4, 2);
+    let mut reveals = perfect(&setting);
+    for verified in reveals.values_mut() {
+        let counts = counts_mut(&mut verified.reveal.observations[0].observation, Kind::STORAGE);
+        (counts.scheduled, counts.counted) = (0, 0);
+    }
+    let verdicts = outcome_of(&setting, &Ledger::default(), &reveals).verdicts;
+    assert_eq!((verdicts[0].reward, verdicts[0].slash), (0, 0));
+    assert!(verdicts[1].reward > 0);
+}
+
 // Defence: the slash for silence in `Case::faults`. Without it a provider that deletes its data and never answers keeps its stake.
 #[test]
 fn silence_before_the_whole_panel_is_slashed_once_and_stays_for_the_answer_on_chain() {

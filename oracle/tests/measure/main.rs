@@ -16,7 +16,7 @@ use assay_core::bls;
 use assay_core::challenge::kinds::storage::Storage;
 use assay_core::challenge::kinds::{availability, latency};
 use assay_core::challenge::{Answer, Challenge, Kind, Kinds, STORAGE_SAMPLES, answer_signing_digest};
-use assay_core::claim::{Claim, ClaimRoot, ClaimSet};
+use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{Counts, Observation, ProviderKeys, Reveal, Witness};
@@ -60,6 +60,8 @@ enum Reply {
 #[derive(Clone)]
 struct Host {
     claims: ClaimSet,
+    /// An older set, version 7.
+    older: Option<ClaimSet>,
     /// How long a page of claims takes.
     claims_take: Duration,
     /// Never answers an echo whose time is measured.
@@ -78,6 +80,7 @@ impl Default for Host {
     fn default() -> Self {
         Self {
             claims: ClaimSet::default(),
+            older: None,
             claims_take: Duration::ZERO,
             ignores_latency: false,
             tagged: None,
@@ -114,7 +117,18 @@ impl Provider for Host {
 
     async fn claims(&self, request: Request<wire::ClaimsRequest>) -> Result<Response<wire::ClaimsReply>, Status> {
         tokio::time::sleep(self.claims_take).await;
-        let page = self.claims.claims().skip(request.into_inner().offset as usize);
+        let request = request.into_inner();
+        let asked_for_older = |older: &&ClaimSet| request.sequence == 7 || request.root == older.root().hash.0.to_vec();
+        if !request.root.is_empty() && self.older.is_none() {
+            return Err(Status::not_found("no such version"));
+        }
+        if let Some(older) = self.older.as_ref().filter(asked_for_older) {
+            let domain = ClaimDomain { chain_id: 1, provider_registry: Address([1; 20]), provider: ProviderId(1) };
+            let set = SignedClaimSet::sign(&domain, 7, older, &receipt_key()).unwrap();
+            let claims = older.claims().map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65])));
+            return Ok(Response::new(wire::ClaimsReply { set: Some((&set).into()), claims: claims.collect(), tag_keys: vec![] }));
+        }
+        let page = self.claims.claims().skip(request.offset as usize);
         let claims = page.map(|claim| wire::SignedClaim::new(claim, &Signature65([0; 65]))).collect();
         let tag_keys = self.claims.tag_keys().map(|key| key.to_bytes().to_vec().into()).collect();
         Ok(Response::new(wire::ClaimsReply { set: None, claims, tag_keys }))
@@ -640,15 +654,18 @@ async fn the_watched_challenge_is_asked_once_a_slot_and_its_silence_witnessed() 
     assert_eq!(counts(seen, Kind::STORAGE).counted, counts(seen, Kind::STORAGE).scheduled, "the watched one is in no count");
 }
 
-// Defence: `claims_of`; under the registered claims an answer to an older challenge is no answer, and its fact proves nothing.
+// Defences: `claims_of`; under the registered claims an answer to an older challenge is no answer, and its fact proves nothing. And
+// `fetch_watched`: a member that never held the older set has to fetch it, and one that is not served is silence. Else a provider is silent,
+// publishes any other claims, and nobody can ever say so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_to_the_watched_challenge_is_judged_under_its_own_claims() {
     let older = a_claim(8);
     let challenge = old_challenge(&older);
     let watched = || Watched { challenge: challenge.clone(), slashed_in: None };
     let lies = |before: usize| if before == 0 { Reply::Silence } else { Reply::Invalid };
-    for is_kept in [true, false] {
-        let host = Host { claims: one_claim(), storage: lies, ..Host::default() };
+    for (is_kept, is_served) in [(true, false), (false, true), (false, false)] {
+        let older_served = is_served.then(|| older.clone());
+        let host = Host { claims: one_claim(), older: older_served, storage: lies, ..Host::default() };
         let world = World::watching(impatient(), host.serve().await, watched(), Rebuttals::default()).await;
         if is_kept {
             world.store.put_claims(1, &older).await.unwrap();
@@ -657,11 +674,12 @@ async fn an_answer_to_the_watched_challenge_is_judged_under_its_own_claims() {
         let seen = &reveal.observations[0].observation;
         let asks = world.asks(&challenge.digest()).await;
         let facts = reveal.facts.iter().filter(|fact| fact.challenge == challenge).count();
-        if is_kept {
+        if is_kept || is_served {
             assert_eq!(asks, [(1, Fate::Silent), (2, Fate::Invalid), (3, Fate::Invalid)]);
             assert_eq!((seen.witness, facts), (Witness::Answered(challenge.digest()), 4));
         } else {
-            assert_eq!((asks.len(), seen.witness, facts), (0, Witness::None, 0), "what we cannot judge we do not ask");
+            assert_eq!(asks, [(1, Fate::Silent), (2, Fate::Silent), (3, Fate::Silent)]);
+            assert_eq!((seen.witness, facts), (Witness::Silent(challenge.digest()), 0), "an answer that nobody can check is silence");
         }
     }
 }
