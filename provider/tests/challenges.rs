@@ -4,7 +4,7 @@ mod common;
 
 use std::os::unix::fs::FileExt;
 
-use assay_core::challenge::{Answer, Kind, answer_signing_digest, seal_digest, seal_leaf};
+use assay_core::challenge::{Answer, Challenge, Kind, answer_signing_digest, seal_digest, seal_leaf};
 use assay_core::claim::ClaimSet;
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
@@ -40,6 +40,11 @@ async fn every_kind_verifies() {
             }
         }
     }
+    let chain = challenge(Kind::LOCALITY, 0, &set);
+    let (answer, signature) = node.ask(&chain).await.unwrap();
+    assert_eq!((check(&chain, &set, &answer).valid, signature), (16, None));
+    let greedy = Challenge { chunks: 64, ..challenge(Kind::STORAGE, 0, &set) };
+    assert_eq!(node.ask(&greedy).await.unwrap_err().code(), Code::InvalidArgument, "more than its kind asks for");
     node.stop().await;
 }
 

@@ -130,7 +130,7 @@ impl Draw {
             claim_root: self.hash(),
             claim_blocks: self.number(),
             chunks: self.below(65) as u32,
-            slices_one_in: 0,
+            slices_one_in: self.below(65) as u32,
             extra: vec![],
             child: self.hash().0,
         }

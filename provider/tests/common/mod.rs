@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use assay_core::challenge::compact::SLICES_ONE_IN;
 use assay_core::challenge::{Answer, Asked, Challenge, Checked, Kind, Kinds};
 use assay_core::claim::{Claim, ClaimDomain, ClaimSet, SignedClaimSet};
 use assay_core::compact::{Name, TagKey, TagSecret};
@@ -293,7 +294,7 @@ pub fn challenge(kind: Kind, index: u32, set: &ClaimSet) -> Challenge {
         claim_root: set.root().hash,
         claim_blocks: set.root().blocks,
         chunks: Kinds::standard().get(kind).unwrap().chunks(),
-        slices_one_in: 0,
+        slices_one_in: if kind == Kind::STORAGE { SLICES_ONE_IN } else { 0 },
         extra: vec![],
         child: *blake3::hash(&index.to_le_bytes()).as_bytes(),
     }
