@@ -66,6 +66,7 @@ pub struct Running {
     shutdown: CancellationToken,
     /// What else goes on; each ends with the shutdown.
     tasks: Vec<JoinHandle<()>>,
+    store: Arc<Store>,
     _lock: File,
 }
 
@@ -90,6 +91,8 @@ impl Running {
             // A read that hangs keeps nobody here.
             let _ = tokio::time::timeout(SHUTDOWN_GRACE, task).await;
         }
+        // While the lock is still held: the index's last writes are not to fall into the next process's hands.
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.store.index().close()).await;
         ended
     }
 }
@@ -110,10 +113,10 @@ pub async fn start(config: &Config, key: SecretKey, shutdown: CancellationToken)
         .add_service(provider)
         .add_service(ingest);
     let scrubbing = tokio::spawn(scrub::keep_scrubbing(Arc::clone(&store), config.scrub.clone(), shutdown.clone()));
-    let tasks = vec![scrubbing, tokio::spawn(keep_purging(store, shutdown.clone()))];
+    let tasks = vec![scrubbing, tokio::spawn(keep_purging(Arc::clone(&store), shutdown.clone()))];
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned()));
     info!(%address, provider = %config.provider_id, "serving");
-    Ok(Running { address, serving, shutdown, tasks, _lock: lock })
+    Ok(Running { address, serving, shutdown, tasks, store, _lock: lock })
 }
 
 /// Removes the data of released claims when it is due.

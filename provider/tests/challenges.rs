@@ -107,7 +107,7 @@ async fn a_challenge_for_somebody_else_is_refused() {
     refuse(|r| r.claim_blocks += 1, Code::FailedPrecondition, "is not known here").await;
     refuse(|r| r.claim_blocks = u64::MAX, Code::FailedPrecondition, "is not known here").await;
     refuse(|r| r.claim_blocks = 0, Code::FailedPrecondition, "nothing is claimed").await;
-    refuse(|r| r.kind = 5, Code::FailedPrecondition, "kind 5").await;
+    refuse(|r| (r.kind, r.chunks) = (5, 0), Code::FailedPrecondition, "kind 5").await;
     refuse(|r| r.kind = 0, Code::InvalidArgument, "kind").await;
     refuse(|r| r.kind = 256, Code::InvalidArgument, "kind").await;
     refuse(|r| r.chunks = 65, Code::InvalidArgument, "chunks").await;

@@ -40,6 +40,11 @@ pub struct OwnedClaim {
 type SetRow = (i64, Vec<u8>, i64, i64, Vec<u8>);
 
 impl Index {
+    /// Waits for writes under way and closes the file. Nothing can be asked afterwards.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// Opens, creates and migrates.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
