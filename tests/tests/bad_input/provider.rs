@@ -145,5 +145,5 @@ async fn a_provider_with_a_damaged_index_or_anothers() {
     }
     fs::write(setup.path("data/index.sqlite"), vec![0x5a; 20_000]).unwrap();
     let message = setup.set("provider_id", 1).refused().await;
-    assert_says(&message, &[&setup.shown("data/index.sqlite"), "not a database", "restore a backup"]);
+    assert_says(&message, &[&setup.shown("data/index.sqlite"), "not a database", "assay-provider index rebuild"]);
 }
