@@ -252,7 +252,7 @@ pub(crate) async fn run(arguments: Rebut) -> Result<(), RebutError> {
     rpc.check_chain(config.chain_id)?;
     rpc.check_code("settlement", &config.settlement).await?;
     say(&format!(
-        "Sending the answer to {} from {}: about 2.3 million gas. Everybody can then check it; an answer that turned out wrong would be slashed.",
+        "Sending the answer to {} from {}: about 2 million gas. Everybody can then check it; an answer that turned out wrong would be slashed.",
         config.settlement,
         sender.address()
     ))?;
