@@ -185,7 +185,7 @@ impl Params {
                 storage_audits_per_slot: 1,
                 slices_one_in: 2,
                 answer_timeout_ms: 1_000,
-                storage_timeout_ms: 2_500,
+                storage_timeout_ms: 1_500,
                 send_slip_ms: 25,
                 stall_ms: 25,
                 oracle_error_limit_ppm: 200_000,
