@@ -477,10 +477,9 @@ impl Summary {
                     expect(on_bandwidth, format!("{name}: fails on bandwidth {:?}", provider.worst));
                     expect(provider.slashed == 0, format!("{name}: is not slashed"));
                     for (way, measured) in [("up", provider.up_kbps), ("down", provider.down_kbps)] {
-                        // A published rate is a lower bound, from short tests on two cores that also prove, check and hash.
                         expect(
-                            (THROTTLED_KBPS * 80 / 100..=THROTTLED_KBPS * 105 / 100).contains(&measured),
-                            format!("{name}: measured {measured} kbit/s {way}, the line carries {THROTTLED_KBPS}, at most 20 % below it"),
+                            within_tenth(measured, THROTTLED_KBPS),
+                            format!("{name}: measured {measured} kbit/s {way}, the line carries {THROTTLED_KBPS}, within 10 %"),
                         );
                     }
                 }
