@@ -3,12 +3,12 @@
 //! An input is on disk before it is applied, and applied before anything it causes is sent. After a restart the stored inputs are
 //! replayed; what they cause is done again, which the signer and the peers make harmless.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    BitVote, Close, Effect, Input, MessageError, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
+    BitVote, Close, Effect, Input, MessageError, Misbehaviour, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
     verify_wish,
 };
 use assay_core::hash::Hash32;
@@ -26,7 +26,7 @@ use crate::clock::now_ms;
 use crate::frame::Frame;
 use crate::peers::{DeliverOutcome, Outgoing, Refusal};
 use crate::signer::{Signer, SignerError};
-use crate::store::{CertifiedEpoch, Store, StoreError, StoredInput};
+use crate::store::{CertifiedEpoch, Store, StoreError, StoredInput, StoredProof};
 
 /// How often time itself is an input.
 const TICK: Duration = Duration::from_millis(50);
@@ -132,6 +132,8 @@ struct Running {
     bit_vote: Option<SignedBitVote>,
     /// Digests of what the log held when the epoch was opened: the replay asks for our own part of it again.
     logged: HashSet<[u8; 32]>,
+    /// Whose misbehaviour is proven here: the first proof of its kind is enough.
+    proven: BTreeSet<(OracleId, Offence)>,
 }
 
 struct Actor {
@@ -208,7 +210,9 @@ impl Actor {
             return;
         }
         let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
-        self.running.insert(epoch, Running { frame, close, parent: None, observed: false, bit_vote: None, logged: HashSet::new() });
+        let proven = self.proven(epoch).await;
+        let running = Running { frame, close, parent: None, observed: false, bit_vote: None, logged: HashSet::new(), proven };
+        self.running.insert(epoch, running);
         match self.store.inputs(epoch).await {
             Ok(inputs) => {
                 if let Some(running) = self.running.get_mut(&epoch) {
@@ -280,10 +284,19 @@ impl Actor {
         if !self.running.contains_key(&epoch) {
             return DeliverOutcome::Refused(Refusal::later(&format!("epoch {epoch} is not open here")));
         }
+        if let Message::Misbehaviour(proof) = message {
+            return self.accuse(epoch, *proof).await;
+        }
         let input = match self.verify(epoch, &message) {
             Ok(input) => input,
-            Err(refusal) => return DeliverOutcome::Refused(refusal),
+            Err(refusal) => {
+                self.false_observation(epoch, &message).await;
+                return DeliverOutcome::Refused(refusal);
+            }
         };
+        for proof in self.running.get(&epoch).map(|running| running.close.misbehaviour(&input)).unwrap_or_default() {
+            self.keep_proof(epoch, proof).await;
+        }
         if !self.running.get(&epoch).is_some_and(|running| running.close.is_news(&input)) {
             return DeliverOutcome::Known;
         }
@@ -300,6 +313,61 @@ impl Actor {
                 DeliverOutcome::Refused(Refusal::later("it cannot be stored here now"))
             }
         }
+    }
+
+    async fn proven(&self, epoch: u64) -> BTreeSet<(OracleId, Offence)> {
+        let proofs = self.store.proofs(epoch).await.inspect_err(|error| error!(%error, epoch, "proofs of misbehaviour cannot be read"));
+        proofs.unwrap_or_default().into_iter().map(|held| (held.oracle, held.offence)).collect()
+    }
+
+    fn is_proven(&self, epoch: u64, oracle: OracleId, offence: Offence) -> bool {
+        self.running.get(&epoch).is_some_and(|running| running.proven.contains(&(oracle, offence)))
+    }
+
+    /// A proof that a peer found. What is proven already is not checked again: a proof may cost as much as a reveal.
+    async fn accuse(&mut self, epoch: u64, proof: Misbehaviour) -> DeliverOutcome {
+        if self.is_proven(epoch, proof.oracle(), proof.offence()) {
+            return DeliverOutcome::Known;
+        }
+        let Some(running) = self.running.get(&epoch) else { return DeliverOutcome::Later };
+        if let Err(error) = proof.verify(&running.frame.setting) {
+            return DeliverOutcome::Refused(Refusal::invalid(error.to_string()));
+        }
+        match self.keep_proof(epoch, proof).await {
+            true => DeliverOutcome::Accepted,
+            false => DeliverOutcome::Refused(Refusal::later("it cannot be stored here now")),
+        }
+    }
+
+    /// Keeps what a refused reveal proves of its author, if anything.
+    async fn false_observation(&mut self, epoch: u64, message: &Message) {
+        let Message::Reveal(reveal) = message else { return };
+        if self.is_proven(epoch, reveal.oracle, Offence::FalseObservation) {
+            return;
+        }
+        if let Some(proof) = self.running.get(&epoch).and_then(|running| running.close.false_observation(reveal)) {
+            self.keep_proof(epoch, proof).await;
+        }
+    }
+
+    /// Stores a proof that stands and passes it on, once; `false` when it could not be stored.
+    async fn keep_proof(&mut self, epoch: u64, proof: Misbehaviour) -> bool {
+        let (oracle, offence) = (proof.oracle(), proof.offence());
+        if self.is_proven(epoch, oracle, offence) {
+            return true;
+        }
+        let message = Message::Misbehaviour(Box::new(proof));
+        let held = StoredProof { epoch, oracle, offence, proof: message.encode().to_vec() };
+        if let Err(error) = self.store.put_proof(&held).await {
+            error!(%error, epoch, %oracle, %offence, "a proof of misbehaviour could not be stored");
+            return false;
+        }
+        warn!(epoch, %oracle, %offence, "a member broke the protocol; the proof is kept and passed on");
+        if let Some(running) = self.running.get_mut(&epoch) {
+            running.proven.insert((oracle, offence));
+        }
+        self.broadcast(epoch, &message);
+        true
     }
 
     /// Checks a message against its epoch's committee.
@@ -325,6 +393,7 @@ impl Actor {
                 certificate.verify(setting).map_err(|error: CertificateError| Refusal::invalid(error.to_string()))?;
                 Input::Certificate(certificate.clone())
             }
+            Message::Misbehaviour(_) => return Err(Refusal::invalid("a proof changes nothing in an epoch's close".into())),
         })
     }
 

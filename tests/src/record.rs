@@ -172,6 +172,6 @@ fn once_only(message: &Message, instance: &Instance) -> Vec<(Place, Hash32)> {
             let basis = &proposal.basis;
             basis.commits.iter().map(of_commit).chain(basis.bit_votes.iter().map(of_vote)).chain([own]).collect()
         }
-        Message::Reveal(_) | Message::Wish(_) | Message::Certificate(_) => Vec::new(),
+        Message::Reveal(_) | Message::Wish(_) | Message::Certificate(_) | Message::Misbehaviour(_) => Vec::new(),
     }
 }

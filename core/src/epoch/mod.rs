@@ -4,6 +4,7 @@
 //! simulator run the same code. Inputs arrive verified, effects leave as data. Replaying the inputs gives the same state.
 
 mod messages;
+mod misbehaviour;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ pub use messages::{
     Basis, BitVote, MessageError, Proposal, ReportSignature, SignedBitVote, Verified, Wish, counted_commits, verify_bit_vote,
     verify_commit, verify_proposal, verify_signature, verify_wish, wish_message,
 };
+
+pub use misbehaviour::{Misbehaviour, MisbehaviourError, Offence};
 
 use crate::bls::Signature;
 use crate::challenge::Stream;
@@ -335,6 +338,60 @@ impl Close {
             }
             Input::Certificate(_) => self.certificate.is_none(),
         }
+    }
+
+    /// What an input proves of its author together with what is held here. Ask before the input is applied, whether it is news or not.
+    pub fn misbehaviour(&self, input: &Input) -> Vec<Misbehaviour> {
+        let mut proofs = Vec::new();
+        match input {
+            Input::Commit(signed) => proofs.extend(self.second_commit(signed.get())),
+            Input::BitVote(signed) => proofs.extend(self.second_bit_vote(signed.get())),
+            Input::Signature(signed) => proofs.extend(self.second_report(signed.get())),
+            Input::Proposal(proposal) => {
+                let Proposal { epoch, view, leader, basis, report_digest, signature } = proposal.get();
+                proofs.extend(basis.commits.iter().filter_map(|signed| self.second_commit(signed)));
+                proofs.extend(basis.bit_votes.iter().filter_map(|signed| self.second_bit_vote(signed)));
+                let signed =
+                    ReportSignature { epoch: *epoch, view: *view, oracle: *leader, digest: *report_digest, signature: *signature };
+                proofs.extend(self.second_report(&signed));
+            }
+            Input::Tick
+            | Input::Observed(..)
+            | Input::Reveal(_)
+            | Input::Wish(_)
+            | Input::Certificate(_)
+            | Input::Parent(_)
+            | Input::Settled => {}
+        }
+        proofs
+    }
+
+    /// What a reveal that [`Self::open`] refused proves, if anything: that its author committed to false observations.
+    pub fn false_observation(&self, reveal: &Reveal) -> Option<Misbehaviour> {
+        let root = reveal.root();
+        let mut held = self.commits.values().filter(|held| held.signed.commit.oracle == reveal.oracle);
+        let signed = held.find(|held| held.signed.commit.root == root)?.signed;
+        let proof = Misbehaviour::FalseObservation(signed, Box::new(reveal.clone()));
+        proof.verify(&self.setting).is_ok().then_some(proof)
+    }
+
+    fn second_commit(&self, signed: &SignedCommit) -> Option<Misbehaviour> {
+        let instance = &self.setting.instance;
+        let digest = signed.commit.digest(instance);
+        let mut held = self.commits.iter().filter(|((oracle, _), _)| *oracle == signed.commit.oracle);
+        let (_, other) = held.find(|((_, held), _)| *held != digest)?;
+        Some(Misbehaviour::commits(other.signed, *signed, instance))
+    }
+
+    fn second_bit_vote(&self, signed: &SignedBitVote) -> Option<Misbehaviour> {
+        let held = self.bit_votes.get(&signed.vote.oracle).filter(|held| held.vote != signed.vote)?;
+        Some(Misbehaviour::bit_votes(held.clone(), signed.clone(), &self.setting.instance))
+    }
+
+    fn second_report(&self, signed: &ReportSignature) -> Option<Misbehaviour> {
+        let mut other = self.signatures.iter().filter(|((view, digest), _)| *view == signed.view && *digest != signed.digest);
+        let (digest, signature) = other.find_map(|((_, digest), by)| Some((*digest, *by.get(&signed.oracle)?)))?;
+        Some(Misbehaviour::reports(ReportSignature { digest, signature, ..*signed }, *signed))
     }
 
     fn commits_of(&self, oracle: OracleId) -> usize {

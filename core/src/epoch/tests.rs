@@ -533,3 +533,119 @@ fn a_signature_that_failed_is_asked_for_again() {
     node.step(end + 1_100, Input::Commit(signed_commit(&setting, 1, commit)));
     assert!(!asks(&node.step(end + 1_999, Input::Tick)), "it came");
 }
+
+fn signed_vote(setting: &Setting, by: u64, held: Vec<(OracleId, Hash32)>) -> SignedBitVote {
+    let vote = BitVote { epoch: setting.epoch, oracle: OracleId(by), held };
+    let signature = secret(by).sign(Domain::BitVote, &vote.digest(&setting.instance));
+    SignedBitVote { vote, signature }
+}
+
+fn signed_report(setting: &Setting, by: u64, view: u64, digest: Hash32) -> ReportSignature {
+    let signature = secret(by).sign(Domain::Report, &signing_message(&setting.instance, setting.epoch, view, &digest));
+    ReportSignature { epoch: setting.epoch, view, oracle: OracleId(by), digest, signature }
+}
+
+// Defence: `Close::misbehaviour`. Without it a member that shows half of the committee one statement and half of it another leaves no trace.
+#[test]
+fn whoever_says_two_things_is_proven_to_have_said_both() {
+    let setting = setting(4, 3);
+    let mut node = Close::new(setting.clone(), Some(OracleId(1)));
+    let commits = [90, 91].map(|salt| signed_commit(&setting, 4, observed(&setting, 4, salt).1));
+    let votes = [vec![], vec![(OracleId(4), Hash32([1; 32]))]].map(|held| verify_bit_vote(&setting, signed_vote(&setting, 4, held)).unwrap());
+    let reports = [1, 2].map(|fill| verify_signature(&setting, signed_report(&setting, 4, 0, Hash32([fill; 32]))).unwrap());
+    let said = [
+        (commits.map(Input::Commit), Offence::TwoCommits),
+        (votes.map(Input::BitVote), Offence::TwoBitVotes),
+        (reports.map(Input::Signature), Offence::TwoReports),
+    ];
+    for ([first, second], offence) in said {
+        assert_eq!(node.misbehaviour(&first), [], "one is what honest members say");
+        node.step(setting.end_ms(), first.clone());
+        assert_eq!(node.misbehaviour(&first), [], "once more is not another");
+        let proof = node.misbehaviour(&second).remove(0);
+        assert_eq!((proof.oracle(), proof.epoch(), proof.offence()), (OracleId(4), setting.epoch, offence));
+        proof.verify(&setting).unwrap();
+        let mut other = Close::new(setting.clone(), Some(OracleId(1)));
+        other.step(setting.end_ms(), second);
+        assert_eq!(other.misbehaviour(&first), [proof], "whoever saw them the other way round has the same proof");
+    }
+}
+
+// Defence: the statements inside of a proposal count like any others. Without them a leader shows one commit to us and another to the rest.
+#[test]
+fn a_proposal_may_prove_what_its_leader_and_its_voters_said_elsewhere() {
+    let setting = setting(4, 3);
+    let mut node = Close::new(setting.clone(), Some(OracleId(1)));
+    let leader = node.leader(0).unwrap();
+    node.step(setting.end_ms(), Input::Commit(signed_commit(&setting, 4, observed(&setting, 4, 90).1)));
+    node.step(setting.end_ms(), Input::BitVote(verify_bit_vote(&setting, signed_vote(&setting, 2, vec![])).unwrap()));
+    let elsewhere = Hash32([9; 32]);
+    node.step(setting.end_ms(), Input::Signature(verify_signature(&setting, signed_report(&setting, leader.0, 0, elsewhere)).unwrap()));
+
+    let commit = signed_commit(&setting, 4, observed(&setting, 4, 91).1).into_inner();
+    let key = (OracleId(4), commit.commit.digest(&setting.instance));
+    let bit_votes = (1..=3).map(|by| signed_vote(&setting, by, vec![key])).collect();
+    let ReportSignature { digest, signature, .. } = signed_report(&setting, leader.0, 0, Hash32([8; 32]));
+    let basis = Basis { commits: vec![commit], bit_votes };
+    let proposal = Proposal { epoch: setting.epoch, view: 0, leader, basis, report_digest: digest, signature };
+    let proposal = verify_proposal(&setting, leader, proposal).unwrap();
+    let proofs = node.misbehaviour(&Input::Proposal(Box::new(proposal)));
+    let found: Vec<_> = proofs.iter().map(|proof| (proof.oracle(), proof.offence())).collect();
+    assert_eq!(found, [(OracleId(4), Offence::TwoCommits), (OracleId(2), Offence::TwoBitVotes), (leader, Offence::TwoReports)]);
+    assert!(proofs.iter().all(|proof| proof.verify(&setting).is_ok()));
+}
+
+// Defence: each check of `Misbehaviour::verify`. Without it an honest member is accused of what it never signed.
+#[test]
+fn nobody_is_proven_guilty_by_what_others_could_have_made() {
+    let setting = setting(4, 3);
+    let commit = |by, salt| signed_commit(&setting, by, observed(&setting, by, salt).1).into_inner();
+    let (a, b) = (commit(4, 90), commit(4, 91));
+    let proof = Misbehaviour::commits(a, b, &setting.instance);
+    proof.verify(&setting).unwrap();
+    let Misbehaviour::Commits(pair) = &proof else { panic!() };
+    let refused = |proof: Misbehaviour| proof.verify(&setting).unwrap_err();
+    let none = MisbehaviourError::NoContradiction;
+    assert_eq!(refused(Misbehaviour::Commits(Box::new([pair[1], pair[0]]))), none, "in the other order: two proofs of one thing");
+    assert_eq!(refused(Misbehaviour::Commits(Box::new([a, a]))), none);
+    assert_eq!(refused(Misbehaviour::commits(a, commit(3, 90), &setting.instance)), none, "two members may differ");
+    let forged = SignedCommit { signature: a.signature, ..b };
+    assert!(matches!(refused(Misbehaviour::commits(a, forged, &setting.instance)), MisbehaviourError::Statement(_)));
+    let [first, second] = [1, 2].map(|fill| signed_report(&setting, 4, 0, Hash32([fill; 32])));
+    assert_eq!(refused(Misbehaviour::reports(first, signed_report(&setting, 4, 1, Hash32([2; 32])))), none, "each view has its report");
+    Misbehaviour::reports(first, second).verify(&setting).unwrap();
+    let mut later = setting.clone();
+    later.epoch += 1;
+    assert!(matches!(proof.verify(&later), Err(MisbehaviourError::Statement(MessageError::Epoch { .. }))));
+}
+
+fn false_observation(setting: &Setting, reveal: Reveal) -> (Misbehaviour, SignedCommit) {
+    let signed = signed_commit(setting, reveal.oracle.0, commit_to(&reveal)).into_inner();
+    (Misbehaviour::FalseObservation(signed, Box::new(reveal)), signed)
+}
+
+// Defence: only `RevealError::Observation` proves anything. A reveal is signed by nobody, and its VRFs, facts and challenges are under no
+// commit: taken for a proof, whoever passes an honest reveal on damaged it and accuses its author.
+#[test]
+fn a_reveal_that_somebody_damaged_proves_nothing() {
+    let setting = setting(4, 3);
+    let honest = perfect_reveal(&setting, 4, 90);
+    let (sound, signed) = false_observation(&setting, honest.clone());
+    assert_eq!(sound.verify(&setting), Err(MisbehaviourError::Sound));
+    let damaged = |change: fn(&mut Reveal)| {
+        let mut reveal = honest.clone();
+        change(&mut reveal);
+        Misbehaviour::FalseObservation(signed, Box::new(reveal)).verify(&setting).unwrap_err()
+    };
+    assert_eq!(damaged(|reveal| reveal.vrfs.swap(0, 1)), MisbehaviourError::NotTheirs(RevealError::Vrf));
+    assert_eq!(damaged(|reveal| reveal.observations[0].salt = Hash32::ZERO), MisbehaviourError::NotTheirs(RevealError::Mismatch));
+
+    let mut node = Close::new(setting.clone(), Some(OracleId(1)));
+    let mut lying = honest;
+    counts_mut(&mut lying.observations[0].observation, Kind::LATENCY_ECHO).scheduled += 1;
+    let (proof, signed) = false_observation(&setting, lying.clone());
+    proof.verify(&setting).unwrap();
+    assert_eq!(node.false_observation(&lying), None, "without its commit nobody knows whose it is");
+    node.step(setting.end_ms(), Input::Commit(verify_commit(&setting, signed).unwrap()));
+    assert_eq!(node.false_observation(&lying), Some(proof));
+}

@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod listener;
 mod load;
+mod misbehaviour;
 mod network;
 mod observations;
 mod page;
@@ -75,6 +76,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/epochs/{epoch}/proposal", get(observations::proposal))
         .route("/v1/epochs/{epoch}/observations", get(observations::list))
         .route("/v1/epochs/{epoch}/evidence/{provider}", get(evidence::list))
+        .route("/v1/epochs/{epoch}/misbehaviour", get(misbehaviour::list))
+        .route("/v1/epochs/{epoch}/misbehaviour/{oracle}/{offence}", get(misbehaviour::proof))
         .route("/v1/evidence/{digest}", get(evidence::bundle))
         .route("/v1/claims/{root}", get(claims::claims))
         .route("/v1/verdicts/{provider}/{epoch}", get(verdicts::verdict))

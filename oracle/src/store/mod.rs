@@ -7,8 +7,9 @@ mod sqlite;
 use std::borrow::Cow;
 
 use assay_core::claim::ClaimSet;
+use assay_core::epoch::Offence;
 use assay_core::hash::Hash32;
-use assay_core::ids::ProviderId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::{Outcome, StoredDigest};
 use assay_daemon::sqlite::remedy;
 use async_trait::async_trait;
@@ -127,6 +128,19 @@ pub struct AcceptedEpoch {
     pub gas_used: u64,
 }
 
+/// A proof that a member broke the protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredProof {
+    /// Epoch.
+    pub epoch: u64,
+    /// Of whom.
+    pub oracle: OracleId,
+    /// Of what.
+    pub offence: Offence,
+    /// The encoded message.
+    pub proof: Vec<u8>,
+}
+
 /// The node's memory. Writes are durable and atomic when they return, in the order of the calls; the caller retries nothing.
 #[async_trait]
 pub trait Store: AuditStore + Send + Sync {
@@ -161,4 +175,8 @@ pub trait Store: AuditStore + Send + Sync {
     async fn put_accepted(&self, accepted: &AcceptedEpoch) -> Result<(), StoreError>;
     /// What the chain accepted for an epoch.
     async fn accepted(&self, epoch: u64) -> Result<Option<AcceptedEpoch>, StoreError>;
+    /// Keeps a proof of misbehaviour; the first of its kind, member and epoch stays.
+    async fn put_proof(&self, proof: &StoredProof) -> Result<(), StoreError>;
+    /// All proofs of an epoch, by oracle and offence.
+    async fn proofs(&self, epoch: u64) -> Result<Vec<StoredProof>, StoreError>;
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::claim::ClaimSet;
+use assay_core::epoch::Offence;
 use assay_core::hash::Hash32;
-use assay_core::ids::ProviderId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::{Outcome, StoredDigest};
 use assay_daemon::persistence::{Write, durable};
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{Row, Sqlite, query};
 use tokio::time::Instant;
 
-use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, claims};
+use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, StoredProof, claims};
 
 /// The node's database file.
 #[derive(Clone)]
@@ -307,5 +308,31 @@ impl Store for SqliteStore {
             })
         })
         .transpose()
+    }
+
+    async fn put_proof(&self, proof: &StoredProof) -> Result<(), StoreError> {
+        query("INSERT INTO misbehaviour (epoch, oracle, offence, proof) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, oracle, offence) DO NOTHING")
+            .bind(signed(proof.epoch))
+            .bind(signed(proof.oracle.0))
+            .bind(proof.offence.name())
+            .bind(&proof.proof)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    async fn proofs(&self, epoch: u64) -> Result<Vec<StoredProof>, StoreError> {
+        let rows = query("SELECT oracle, offence, proof FROM misbehaviour WHERE epoch = ? ORDER BY oracle, offence")
+            .bind(signed(epoch))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let proof = |row: &SqliteRow| {
+            let name: &str = row.get(1);
+            let offence = Offence::ALL.into_iter().find(|offence| offence.name() == name).ok_or_else(|| self.malformed("offence"))?;
+            Ok(StoredProof { epoch, oracle: OracleId(unsigned(row.get(0))), offence, proof: row.get(2) })
+        };
+        rows.iter().map(proof).collect()
     }
 }

@@ -6,13 +6,14 @@
 mod commit;
 mod counts;
 mod fields;
+mod misbehaviour;
 mod observation;
 mod report;
 mod reveal;
 mod shape;
 mod vote;
 
-use assay_core::epoch::{Proposal, ReportSignature, SignedBitVote, Wish};
+use assay_core::epoch::{Misbehaviour, Proposal, ReportSignature, SignedBitVote, Wish};
 use assay_core::ids::OracleId;
 use assay_core::observation::{Commit, Reveal, SignedCommit};
 use assay_core::report::Certificate;
@@ -61,6 +62,8 @@ pub enum Message {
     Wish(Wish),
     /// A certificate.
     Certificate(Box<Certificate>),
+    /// A proof that a member broke the protocol.
+    Misbehaviour(Box<Misbehaviour>),
 }
 
 /// An input in the node's own log.
@@ -94,10 +97,11 @@ impl Message {
             Self::Signature(signed) => signed.epoch,
             Self::Wish(wish) => wish.epoch,
             Self::Certificate(certificate) => certificate.report.epoch,
+            Self::Misbehaviour(proof) => proof.epoch(),
         }
     }
 
-    /// Who states it; none for a certificate, which is the committee's.
+    /// Who states it; none for a certificate, which is the committee's, and for a proof, which is anybody's.
     pub fn oracle(&self) -> Option<OracleId> {
         match self {
             Self::Commit(signed) => Some(signed.commit.oracle),
@@ -106,7 +110,7 @@ impl Message {
             Self::Proposal(proposal) => Some(proposal.leader),
             Self::Signature(signed) => Some(signed.oracle),
             Self::Wish(wish) => Some(wish.oracle),
-            Self::Certificate(_) => None,
+            Self::Certificate(_) | Self::Misbehaviour(_) => None,
         }
     }
 
@@ -120,6 +124,7 @@ impl Message {
             Self::Signature(_) => "report signature",
             Self::Wish(_) => "wish",
             Self::Certificate(_) => "certificate",
+            Self::Misbehaviour(_) => "proof of misbehaviour",
         }
     }
 }
@@ -186,6 +191,7 @@ impl TryFrom<wire::Envelope> for Message {
             Body::ReportSignature(signature) => Self::Signature(signature.try_into()?),
             Body::Wish(wish) => Self::Wish(wish.try_into()?),
             Body::Certificate(certificate) => Self::Certificate(Box::new(certificate.try_into()?)),
+            Body::Misbehaviour(proof) => Self::Misbehaviour(Box::new(proof.try_into()?)),
         })
     }
 }
@@ -201,6 +207,7 @@ impl From<&Message> for wire::Envelope {
             Message::Signature(signature) => Body::ReportSignature(signature.into()),
             Message::Wish(wish) => Body::Wish(wish.into()),
             Message::Certificate(certificate) => Body::Certificate(certificate.as_ref().into()),
+            Message::Misbehaviour(proof) => Body::Misbehaviour(proof.as_ref().into()),
         };
         Self { body: Some(body) }
     }

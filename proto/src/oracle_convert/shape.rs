@@ -25,8 +25,21 @@ const BIT_VOTE: Shape = shape(&[(3, &LEAF)]);
 const SIGNED_BIT_VOTE: Shape = shape(&[(1, &BIT_VOTE)]);
 const PROPOSAL: Shape = shape(&[(4, &SIGNED_COMMIT), (5, &SIGNED_BIT_VOTE)]);
 const CERTIFICATE: Shape = shape(&[(1, &LEAF)]);
-pub(super) const ENVELOPE: Shape =
-    shape(&[(1, &SIGNED_COMMIT), (2, &REVEAL), (3, &SIGNED_BIT_VOTE), (4, &PROPOSAL), (5, &LEAF), (6, &LEAF), (7, &CERTIFICATE)]);
+const TWO_COMMITS: Shape = shape(&[(1, &SIGNED_COMMIT), (2, &SIGNED_COMMIT)]);
+const TWO_BIT_VOTES: Shape = shape(&[(1, &SIGNED_BIT_VOTE), (2, &SIGNED_BIT_VOTE)]);
+const TWO_REPORTS: Shape = shape(&[(1, &LEAF), (2, &LEAF)]);
+const FALSE_OBSERVATION: Shape = shape(&[(1, &SIGNED_COMMIT), (2, &REVEAL)]);
+const MISBEHAVIOUR: Shape = shape(&[(1, &TWO_COMMITS), (2, &TWO_BIT_VOTES), (3, &TWO_REPORTS), (4, &FALSE_OBSERVATION)]);
+pub(super) const ENVELOPE: Shape = shape(&[
+    (1, &SIGNED_COMMIT),
+    (2, &REVEAL),
+    (3, &SIGNED_BIT_VOTE),
+    (4, &PROPOSAL),
+    (5, &LEAF),
+    (6, &LEAF),
+    (7, &CERTIFICATE),
+    (8, &MISBEHAVIOUR),
+]);
 const OWN: Shape = shape(&[(1, &REVEAL), (2, &LEAF)]);
 pub(super) const LOG_ENTRY: Shape = shape(&[(1, &ENVELOPE), (2, &OWN)]);
 

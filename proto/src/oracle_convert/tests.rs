@@ -218,7 +218,7 @@ impl Draw {
     }
 
     fn message(&mut self, kind: usize) -> Message {
-        match kind % 7 {
+        match kind % 8 {
             0 => Message::Commit(self.signed_commit()),
             1 => Message::Reveal(Box::new(self.reveal())),
             2 => Message::BitVote(self.bit_vote()),
@@ -233,20 +233,34 @@ impl Draw {
                 report_digest: self.hash(),
                 signature: self.signature(),
             })),
-            4 => Message::Signature(ReportSignature {
-                epoch: self.number(),
-                view: self.number(),
-                oracle: OracleId(self.number()),
-                digest: self.hash(),
-                signature: self.signature(),
-            }),
+            4 => Message::Signature(self.report_signature()),
             5 => Message::Wish(Wish {
                 epoch: self.number(),
                 view: self.number(),
                 oracle: OracleId(self.number()),
                 signature: self.signature(),
             }),
-            _ => Message::Certificate(Box::new(Certificate { report: self.report(), signers: self.hash().0, signature: self.signature() })),
+            6 => Message::Certificate(Box::new(Certificate { report: self.report(), signers: self.hash().0, signature: self.signature() })),
+            _ => Message::Misbehaviour(Box::new(self.misbehaviour(kind / 8))),
+        }
+    }
+
+    fn report_signature(&mut self) -> ReportSignature {
+        ReportSignature {
+            epoch: self.number(),
+            view: self.number(),
+            oracle: OracleId(self.number()),
+            digest: self.hash(),
+            signature: self.signature(),
+        }
+    }
+
+    fn misbehaviour(&mut self, kind: usize) -> Misbehaviour {
+        match kind % 4 {
+            0 => Misbehaviour::Commits(Box::new([self.signed_commit(), self.signed_commit()])),
+            1 => Misbehaviour::BitVotes(Box::new([self.bit_vote(), self.bit_vote()])),
+            2 => Misbehaviour::Reports([self.report_signature(), self.report_signature()]),
+            _ => Misbehaviour::FalseObservation(self.signed_commit(), Box::new(self.reveal())),
         }
     }
 }

@@ -13,7 +13,7 @@ use assay_core::challenge::schedule::vrf_message;
 use assay_core::challenge::{Answer, Asked, Challenge, Kind, Kinds, Sample, answer_signing_digest, seal_digest};
 use assay_core::claim::{Claim, ClaimRoot, ClaimSet, SignedClaimSet};
 use assay_core::compact::{Name, Powers, Prover, TagSecret};
-use assay_core::epoch::{Basis, BitVote, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
+use assay_core::epoch::{Basis, BitVote, Misbehaviour, Proposal, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{Commit, Observation, ProviderKeys, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal, Witness};
@@ -354,10 +354,15 @@ fn statements() -> Vec<Message> {
         Message::Commit(closed.basis.commits[0]),
         Message::Reveal(Box::new(closed.reveals[&leader].reveal.clone())),
         Message::BitVote(closed.basis.bit_votes[0].clone()),
-        Message::Proposal(Box::new(Proposal { epoch, view, leader, basis: closed.basis, report_digest: digest, signature })),
+        Message::Proposal(Box::new(Proposal { epoch, view, leader, basis: closed.basis.clone(), report_digest: digest, signature })),
         Message::Signature(ReportSignature { epoch, view, oracle: leader, digest, signature }),
         Message::Wish(Wish { epoch, view: 1, oracle: leader, signature: wish }),
         Message::Certificate(Box::new(closed.certificate)),
+        Message::Misbehaviour(Box::new(Misbehaviour::Commits(Box::new([closed.basis.commits[0], closed.basis.commits[1]])))),
+        Message::Misbehaviour(Box::new(Misbehaviour::FalseObservation(
+            closed.basis.commits[0],
+            Box::new(closed.reveals[&leader].reveal.clone()),
+        ))),
     ]
 }
 

@@ -1,11 +1,13 @@
 //! What strangers and broken peers deliver to a running oracle.
 
+use assay_core::epoch::Misbehaviour;
 use assay_core::ids::OracleId;
+use assay_core::observation::SignedCommit;
 use assay_proto::oracle::v1::{Outcome, Reason};
 use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message};
 use tonic::Code;
 
-use crate::world::{Node, Setup, key, wish};
+use crate::world::{Node, Setup, commit, key, wish, world};
 
 /// After whatever was refused, the node still takes an honest message, and that is all that it stored.
 async fn still_takes_messages(node: Node, epoch: u64) {
@@ -28,6 +30,31 @@ async fn a_message_with_a_bad_signature() {
     assert_eq!((reply.outcome(), reply.reason()), (Outcome::Refused, Reason::BadSignature));
     assert!(reply.text.contains("verify"), "{}", reply.text);
     still_takes_messages(node, epoch).await;
+}
+
+// Defence: `Misbehaviour::verify` before `keep_proof`, and the proofs that `deliver` finds by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_commits_of_a_peer_are_kept_as_a_proof_and_an_invented_proof_is_not() {
+    let setup = Setup::new(1).await;
+    let node = setup.start().await;
+    let epoch = node.open_epoch().await;
+    let instance = world().instance();
+    let of = |by: u8, signer: u8| [7, 8].map(|root| commit(by, epoch, root, &key(signer)));
+    let proof = |[a, b]: [SignedCommit; 2]| Message::Misbehaviour(Box::new(Misbehaviour::commits(a, b, &instance)));
+
+    let reply = node.deliver(&proof(of(3, 2))).await;
+    assert_eq!((reply.outcome(), reply.reason()), (Outcome::Refused, Reason::Invalid), "signed with another member's key");
+    assert_eq!(node.proofs().await, []);
+
+    // Found by itself, and told by a peer.
+    for signed in of(2, 2) {
+        assert_eq!(node.deliver(&Message::Commit(signed)).await.outcome(), Outcome::Accepted);
+    }
+    assert_eq!(node.proofs().await, [proof(of(2, 2))]);
+    assert_eq!(node.deliver(&proof(of(2, 2))).await.outcome(), Outcome::Known);
+    assert_eq!(node.deliver(&proof(of(3, 3))).await.outcome(), Outcome::Accepted);
+    assert_eq!(node.proofs().await, [proof(of(2, 2)), proof(of(3, 3))]);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

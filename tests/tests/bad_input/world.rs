@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_core::bls::{Domain, SecretKey};
 use assay_core::epoch::{Wish, wish_message};
+use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId};
+use assay_core::observation::{Commit, SignedCommit};
 use assay_core::params::Params;
 use assay_core::secp;
 use assay_daemon::keystore::{self, Kdf, Password};
@@ -357,6 +359,15 @@ impl Node {
         entries.filter_map(|entry| if let LogEntry::Received(message) = entry { Some(message) } else { None }).collect()
     }
 
+    /// The proofs of misbehaviour that are on disk.
+    pub async fn proofs(&self) -> Vec<Message> {
+        let options = SqliteConnectOptions::new().filename(&self.database).read_only(true);
+        let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+        let rows: Vec<(Vec<u8>,)> = query_as("SELECT proof FROM misbehaviour ORDER BY epoch, oracle").fetch_all(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        rows.iter().map(|(bytes,)| Message::decode(bytes).unwrap()).collect()
+    }
+
     pub async fn stop(self) {
         let status = self.process.stop(PATIENCE).await.unwrap();
         assert!(status.success(), "{status}: {}", fs::read_to_string(&self.log).unwrap());
@@ -368,4 +379,11 @@ pub fn wish(by: u8, epoch: u64, view: u64, key: &SecretKey) -> Message {
     let oracle = OracleId(by.into());
     let digest = wish_message(&world().instance(), epoch, view, oracle);
     Message::Wish(Wish { epoch, view, oracle, signature: key.sign(Domain::ViewWish, &digest) })
+}
+
+/// The commit of an oracle to some root, signed with this key.
+pub fn commit(by: u8, epoch: u64, root: u8, key: &SecretKey) -> SignedCommit {
+    let (oracle, seeds, root) = (OracleId(by.into()), Hash32([1; 32]), Hash32([root; 32]));
+    let commit = Commit { epoch, oracle, seeds, secure: true, root, leaf_count: 1, log_head: Hash32::ZERO };
+    SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(&world().instance())) }
 }

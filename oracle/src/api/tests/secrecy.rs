@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use assay_core::epoch::Offence;
+use assay_core::ids::OracleId;
 use serde_json::Value;
 
 use super::world::{EPOCH, World, bundle, setting};
+use crate::store::{Store, StoredProof};
 
 fn measured_routes() -> Vec<String> {
     let of_epoch = ["verdicts", "report", "observations", "ledger", "proposal", "beacon", "evidence/1", "evidence/1?oracle=20"]
@@ -89,4 +92,22 @@ async fn an_epoch_without_setting_opens_only_when_it_is_long_past() {
     assert_eq!(summary["report"]["signer_bits"], serde_json::json!([0, 1, 2]));
     world.accept(EPOCH, world.outcome.ledger.digest).await;
     assert_eq!(world.get("/v1/rewards/provider/1").await.status, 200, "the present setting names the token");
+}
+
+// Defence: `check_revealed` in both routes. A proof may hold a reveal.
+#[tokio::test]
+async fn proofs_of_misbehaviour_wait_for_the_reveals() {
+    let world = World::start().await;
+    let held = StoredProof { epoch: EPOCH, oracle: OracleId(3), offence: Offence::TwoCommits, proof: b"proof".to_vec() };
+    world.store.put_proof(&held).await.unwrap();
+    world.store.put_proof(&StoredProof { proof: b"another".to_vec(), ..held.clone() }).await.unwrap();
+    let list = format!("/v1/epochs/{EPOCH}/misbehaviour");
+    let expected = serde_json::json!({"epoch": EPOCH, "items": [{"oracle": 3, "offence": "two_commits", "bytes": 5}]});
+    assert_eq!(world.read(&list).await, expected, "the first of its kind stays");
+    assert_eq!(world.get(&format!("{list}/3/two_commits")).await.text, "proof");
+    assert_eq!(world.get(&format!("{list}/3/two_reports")).await.status, 404);
+    world.set_now(world.reveals_due_ms() - 1);
+    for path in [list.clone(), format!("{list}/3/two_commits")] {
+        assert_ne!(world.get(&path).await.status, 200, "{path}");
+    }
 }
