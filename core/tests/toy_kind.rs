@@ -1,19 +1,24 @@
 //! A kind of challenge from outside: one implementation of `ChallengeKind` and one entry in a list of kinds are all that it takes to
 //! schedule, judge, count, commit, reveal and settle it.
 
+use std::sync::LazyLock;
+
 use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::challenge::kinds::availability::{self, Availability};
 use assay_core::challenge::kinds::bandwidth::Bandwidth;
 use assay_core::challenge::kinds::latency::{self, Latency};
 use assay_core::challenge::kinds::storage::Storage;
 use assay_core::challenge::schedule::{PairSecret, SlotTerms, vrf_message};
-use assay_core::challenge::{Answer, AnswerError, Asked, Challenge, ChallengeKind, Checked, Kind, Kinds};
-use assay_core::claim::ClaimRoot;
+use assay_core::challenge::{self, Answer, AnswerError, Asked, Challenge, ChallengeKind, Checked, Kind, Kinds};
+use assay_core::claim::{Claim, ClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::observation::{Commit, Counts, ProviderKeys, Reveal, RevealError, SaltedObservation, Seeds, VerifiedReveal};
 use assay_core::params::{Class, Params, TOKEN};
+use assay_core::replica::BLOCK_BYTES;
 use assay_core::report::{Inputs, Ledger, Member, Outcome, ProviderTerms, Setting};
+use assay_core::secp::{self, Signature65};
+use assay_core::slice::{self, OutboardBuilder};
 use assay_core::transcript::{self, PairSchedule, SlotSchedule, Transcript, summarise};
 use assay_core::verdict::{Dimension, Grade, Objective, Rule, Verdict};
 
@@ -75,6 +80,9 @@ impl ChallengeKind for Backwards {
 const WITH_TOY: Kinds =
     Kinds::new(&[&Availability, &Latency::Echo, &Latency::Block, &Storage, &Bandwidth::Ingress, &Bandwidth::Egress, &Backwards]);
 
+/// The same network before the kind came.
+const WITHOUT_TOY: Kinds = Kinds::new(&[&Availability, &Latency::Echo, &Latency::Block, &Storage, &Bandwidth::Ingress, &Bandwidth::Egress]);
+
 const HONEST: ProviderId = ProviderId(1);
 const LIAR: ProviderId = ProviderId(2);
 
@@ -82,10 +90,49 @@ fn key(oracle: u64) -> SecretKey {
     SecretKey::key_gen(&[oracle as u8; 32]).unwrap()
 }
 
-/// Four oracles and two providers that claim nothing, in a class without bandwidth floors: what needs data is not asked.
+/// One block that both providers store and claim, and the key of their receipts.
+struct Stored {
+    bytes: Vec<u8>,
+    nodes: Vec<slice::Node>,
+    claims: ClaimSet,
+    key: secp::SecretKey,
+}
+
+static STORED: LazyLock<Stored> = LazyLock::new(|| {
+    let (bytes, mut nodes) = (vec![7; BLOCK_BYTES], vec![]);
+    let mut builder = OutboardBuilder::new(bytes.len() as u64);
+    builder.update(&bytes, &mut nodes).unwrap();
+    let claim = Claim {
+        object_id: Hash32([1; 32]),
+        replica_index: 0,
+        root: builder.finish().unwrap(),
+        object_length: 10,
+        blocks: 1,
+        tag_key_id: Hash32::ZERO,
+        owner: Address([9; 20]),
+    };
+    Stored { bytes, nodes, claims: ClaimSet::new(vec![claim]).unwrap(), key: secp::SecretKey::from_bytes(&[5; 32]).unwrap() }
+});
+
+impl Stored {
+    fn slices(&self, challenge: &Challenge) -> Answer {
+        let (root, total) = (self.claims.claims().next().unwrap().root, self.bytes.len() as u64);
+        let slice = |chunk| {
+            let (start, length) = slice::group_range(total, chunk);
+            let node = |position| self.nodes.iter().find(|node| node.position == position).map(|node| node.pair);
+            slice::prove(&root, total, chunk, &self.bytes[start as usize..(start + length) as usize], node).unwrap()
+        };
+        Answer { payload: vec![], samples: challenge.samples().iter().map(|sample| Some(slice(u64::from(sample.chunk)))).collect() }
+    }
+
+    fn sign(&self, challenge: &Challenge, answer: &Answer) -> Signature65 {
+        self.key.sign(&challenge::answer_signing_digest(challenge, &answer.digest())).unwrap()
+    }
+}
+
+/// Four oracles and two providers, in a class without bandwidth floors: no windows are drawn.
 fn setting(kinds: Kinds) -> Setting {
-    let claims = ClaimRoot { hash: Hash32::ZERO, blocks: 0 };
-    let keys = ProviderKeys { receipt_key: Address([50; 20]), class_id: 100, claims };
+    let keys = ProviderKeys { receipt_key: STORED.key.address(), class_id: 100, claims: STORED.claims.root() };
     let terms = |provider| ProviderTerms { provider, class_id: 100, keys, stake: 1_000 * TOKEN, recipient: Address([200; 20]) };
     let mut params = Params::devnet();
     (params.classes[0].floor_in_kbps, params.classes[0].floor_out_kbps) = (0, 0);
@@ -126,7 +173,13 @@ fn answer(challenge: &Challenge) -> Answer {
         Kind::LATENCY_ECHO => Answer::of_payload(latency::echo(challenge)),
         TOY if challenge.provider == HONEST => Answer::of_payload(backwards(challenge)),
         TOY => Answer::of_payload(challenge.child),
-        other => panic!("{other:?} was asked of a provider without claims or floors"),
+        Kind::LATENCY_BLOCK => {
+            let Answer { samples, .. } = STORED.slices(challenge);
+            let chunk = &samples[0].as_ref().unwrap().chunk;
+            Answer { payload: latency::block_mac(challenge, chunk).to_vec(), samples }
+        }
+        Kind::STORAGE => STORED.slices(challenge),
+        other => panic!("{other:?} was asked of a provider without floors"),
     }
 }
 
@@ -140,8 +193,9 @@ fn measure(setting: &Setting, terms: &ProviderTerms, oracle: OracleId, vrfs: &[S
         .flat_map(SlotSchedule::challenges)
         .map(|(scheduled, challenge)| {
             let answer = answer(&challenge);
-            let asked = Asked { challenge: &challenge, claims: None, kept: None };
-            let outcome = transcript::judge(setting.kinds, &asked, &answer, None, &terms.keys.receipt_key);
+            let signature = (challenge.kind == Kind::STORAGE).then(|| STORED.sign(&challenge, &answer));
+            let asked = Asked { challenge: &challenge, claims: Some(&STORED.claims), kept: None };
+            let outcome = transcript::judge(setting.kinds, &asked, &answer, signature.as_ref(), &terms.keys.receipt_key);
             Transcript {
                 challenge,
                 strike: 0,
@@ -151,7 +205,7 @@ fn measure(setting: &Setting, terms: &ProviderTerms, oracle: OracleId, vrfs: &[S
                 readings: vec![],
                 outcome,
                 answer: Some(answer),
-                signature: None,
+                signature,
             }
         })
         .collect();
@@ -213,7 +267,7 @@ fn a_kind_from_outside_is_measured_and_judged_like_any_other() {
 // Defence: `Kinds` in the setting. Without it two oracles that know different kinds accept each other's observations and disagree later.
 #[test]
 fn a_network_without_the_kind_refuses_it_and_one_with_it_misses_it() {
-    let (toy, standard) = (setting(WITH_TOY), setting(Kinds::standard()));
+    let (toy, standard) = (setting(WITH_TOY), setting(WITHOUT_TOY));
     let (with, with_commit) = reveal(&toy, OracleId(1));
     let (without, without_commit) = reveal(&standard, OracleId(1));
     assert_eq!(with.verify(&with_commit, &standard).unwrap_err(), RevealError::Observation);

@@ -74,9 +74,10 @@ impl OpenChallenges {
         }
     }
 
-    /// The one that waits longest.
-    fn next(&self) -> Option<Open> {
-        self.lock().values().min_by_key(|open| open.due_ms).cloned()
+    /// Of those that are due the watched one, else the one that waits longest: a slash needs all of the panel's asks, and a mute
+    /// provider's own challenges would fill every slot before it.
+    fn next(&self, now_ms: u64) -> Option<Open> {
+        self.lock().values().min_by_key(|open| (open.due_ms.max(now_ms), open.stays, open.due_ms)).cloned()
     }
 
     /// After an ask: an answer closes a challenge, whatever it says. Our own loss is no answer.
@@ -126,7 +127,7 @@ impl Measurer {
         let guard_us = params.bandwidth.guard_ms.saturating_mul(1_000);
         let mut free_ms = 0;
         loop {
-            let next = open.next();
+            let next = open.next(now_ms());
             let due_ms = next.as_ref().map_or(end_ms, |next| next.due_ms).max(free_ms);
             let decide = until_unix_ms(due_ms.min(end_ms).saturating_sub(AHEAD_MS));
             if timeout_at(decide, open.added.notified()).await.is_ok() {
@@ -201,17 +202,31 @@ mod tests {
         open.note(&storage(2, 0, lost.clone()), 5);
         open.note(&storage(3, 1, Outcome::Silent), 5);
         open.note(&transcript(4, Outcome::Silent), 5);
-        assert_eq!(open.next(), None, "answered, lost, no first ask, no storage");
+        assert_eq!(open.next(0), None, "answered, lost, no first ask, no storage");
         open.note(&storage(5, 0, Outcome::Silent), 20);
         open.note(&storage(6, 0, Outcome::Silent), 10);
-        assert_eq!(open.next().unwrap().challenge.index, 6);
+        assert_eq!(open.next(0).unwrap().challenge.index, 6);
         open.asked(&storage(6, 1, Outcome::Silent), 30);
-        assert_eq!(open.next().unwrap().challenge.index, 5);
+        assert_eq!(open.next(0).unwrap().challenge.index, 5);
         open.asked(&storage(5, 1, lost), 40);
-        let next = open.next().unwrap();
+        let next = open.next(0).unwrap();
         assert_eq!((next.challenge.index, next.strike, next.due_ms), (6, 2, 30));
         open.asked(&storage(6, 2, checked), 50);
-        assert_eq!(open.next().unwrap().strike, 2, "of the other, which our own loss left open");
+        assert_eq!(open.next(0).unwrap().strike, 2, "of the other, which our own loss left open");
+    }
+
+    // Defence: the order of `OpenChallenges::next`. Without it a provider that answers nothing has so many challenges open that the one that the
+    // panel watches is asked too seldom to strike out, and nothing is slashed.
+    #[test]
+    fn the_watched_challenge_goes_before_others_that_are_due() {
+        let open = OpenChallenges::default();
+        for (index, due_ms) in [(1, 10), (2, 20), (3, 90)] {
+            open.note(&storage(index, 0, Outcome::Silent), due_ms);
+        }
+        open.add(Open { challenge: storage(4, 0, Outcome::Silent).challenge, strike: 1, due_ms: 50, stays: false });
+        let next = |now_ms| open.next(now_ms).unwrap().challenge.index;
+        assert_eq!([next(5), next(40)], [1, 1], "not before it is due");
+        assert_eq!([next(50), next(100)], [4, 4]);
     }
 
     // Defence: the room of `watch_at_us`; a draw over the whole slot lets two asks meet at its border.
