@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    BitVote, Close, Effect, Input, MessageError, Misbehaviour, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
-    verify_wish,
+    BitVote, Close, Effect, Input, MessageError, Misbehaviour, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal,
+    verify_signature, verify_wish,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;

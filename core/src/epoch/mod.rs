@@ -351,8 +351,7 @@ impl Close {
                 let Proposal { epoch, view, leader, basis, report_digest, signature } = proposal.get();
                 proofs.extend(basis.commits.iter().filter_map(|signed| self.second_commit(signed)));
                 proofs.extend(basis.bit_votes.iter().filter_map(|signed| self.second_bit_vote(signed)));
-                let signed =
-                    ReportSignature { epoch: *epoch, view: *view, oracle: *leader, digest: *report_digest, signature: *signature };
+                let signed = ReportSignature { epoch: *epoch, view: *view, oracle: *leader, digest: *report_digest, signature: *signature };
                 proofs.extend(self.second_report(&signed));
             }
             Input::Tick

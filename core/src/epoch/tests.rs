@@ -551,7 +551,8 @@ fn whoever_says_two_things_is_proven_to_have_said_both() {
     let setting = setting(4, 3);
     let mut node = Close::new(setting.clone(), Some(OracleId(1)));
     let commits = [90, 91].map(|salt| signed_commit(&setting, 4, observed(&setting, 4, salt).1));
-    let votes = [vec![], vec![(OracleId(4), Hash32([1; 32]))]].map(|held| verify_bit_vote(&setting, signed_vote(&setting, 4, held)).unwrap());
+    let votes =
+        [vec![], vec![(OracleId(4), Hash32([1; 32]))]].map(|held| verify_bit_vote(&setting, signed_vote(&setting, 4, held)).unwrap());
     let reports = [1, 2].map(|fill| verify_signature(&setting, signed_report(&setting, 4, 0, Hash32([fill; 32]))).unwrap());
     let said = [
         (commits.map(Input::Commit), Offence::TwoCommits),

@@ -28,11 +28,7 @@ struct ProofRef {
 }
 
 /// `/v1/epochs/{e}/misbehaviour`
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    Segments(epoch): Segments<String>,
-    asked: Asked,
-) -> Result<Json<Proofs>, ApiError> {
+pub(super) async fn list(State(state): State<ApiState>, Segments(epoch): Segments<String>, asked: Asked) -> Result<Json<Proofs>, ApiError> {
     asked.only(&[])?;
     let epoch = page::epoch(&epoch)?;
     state.loader.check_revealed(epoch)?;

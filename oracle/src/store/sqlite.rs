@@ -311,14 +311,16 @@ impl Store for SqliteStore {
     }
 
     async fn put_proof(&self, proof: &StoredProof) -> Result<(), StoreError> {
-        query("INSERT INTO misbehaviour (epoch, oracle, offence, proof) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, oracle, offence) DO NOTHING")
-            .bind(signed(proof.epoch))
-            .bind(signed(proof.oracle.0))
-            .bind(proof.offence.name())
-            .bind(&proof.proof)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
+        query(
+            "INSERT INTO misbehaviour (epoch, oracle, offence, proof) VALUES (?, ?, ?, ?) ON CONFLICT (epoch, oracle, offence) DO NOTHING",
+        )
+        .bind(signed(proof.epoch))
+        .bind(signed(proof.oracle.0))
+        .bind(proof.offence.name())
+        .bind(&proof.proof)
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
         Ok(())
     }
 

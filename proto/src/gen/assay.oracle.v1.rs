@@ -72,7 +72,7 @@ pub struct FetchEvidenceReply {
 /// One statement of the committee protocol.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
-    #[prost(oneof = "envelope::Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "envelope::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub body: ::core::option::Option<envelope::Body>,
 }
 /// Nested message and enum types in `Envelope`.
@@ -93,7 +93,59 @@ pub mod envelope {
         Wish(super::Wish),
         #[prost(message, tag = "7")]
         Certificate(super::Certificate),
+        #[prost(message, tag = "8")]
+        Misbehaviour(super::Misbehaviour),
     }
+}
+/// A proof that a member broke the protocol. Pairs are ascending by digest.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Misbehaviour {
+    #[prost(oneof = "misbehaviour::Proof", tags = "1, 2, 3, 4")]
+    pub proof: ::core::option::Option<misbehaviour::Proof>,
+}
+/// Nested message and enum types in `Misbehaviour`.
+pub mod misbehaviour {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Proof {
+        #[prost(message, tag = "1")]
+        TwoCommits(super::TwoCommits),
+        #[prost(message, tag = "2")]
+        TwoBitVotes(super::TwoBitVotes),
+        #[prost(message, tag = "3")]
+        TwoReports(super::TwoReports),
+        #[prost(message, tag = "4")]
+        FalseObservation(super::FalseObservation),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TwoCommits {
+    #[prost(message, optional, tag = "1")]
+    pub first: ::core::option::Option<SignedCommit>,
+    #[prost(message, optional, tag = "2")]
+    pub second: ::core::option::Option<SignedCommit>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoBitVotes {
+    #[prost(message, optional, tag = "1")]
+    pub first: ::core::option::Option<SignedBitVote>,
+    #[prost(message, optional, tag = "2")]
+    pub second: ::core::option::Option<SignedBitVote>,
+}
+/// Of one epoch and view.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TwoReports {
+    #[prost(message, optional, tag = "1")]
+    pub first: ::core::option::Option<ReportSignature>,
+    #[prost(message, optional, tag = "2")]
+    pub second: ::core::option::Option<ReportSignature>,
+}
+/// The commit's observations are impossible, or not of what the VRFs schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FalseObservation {
+    #[prost(message, optional, tag = "1")]
+    pub commit: ::core::option::Option<SignedCommit>,
+    #[prost(message, optional, tag = "2")]
+    pub reveal: ::core::option::Option<Reveal>,
 }
 /// One input in a node's log.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -363,7 +363,8 @@ impl Node {
     pub async fn proofs(&self) -> Vec<Message> {
         let options = SqliteConnectOptions::new().filename(&self.database).read_only(true);
         let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-        let rows: Vec<(Vec<u8>,)> = query_as("SELECT proof FROM misbehaviour ORDER BY epoch, oracle").fetch_all(&mut database).await.unwrap();
+        let rows: Vec<(Vec<u8>,)> =
+            query_as("SELECT proof FROM misbehaviour ORDER BY epoch, oracle").fetch_all(&mut database).await.unwrap();
         database.close().await.unwrap();
         rows.iter().map(|(bytes,)| Message::decode(bytes).unwrap()).collect()
     }
