@@ -615,6 +615,11 @@ fn nobody_is_proven_guilty_by_what_others_could_have_made() {
     let [first, second] = [1, 2].map(|fill| signed_report(&setting, 4, 0, Hash32([fill; 32])));
     assert_eq!(refused(Misbehaviour::reports(first, signed_report(&setting, 4, 1, Hash32([2; 32])))), none, "each view has its report");
     Misbehaviour::reports(first, second).verify(&setting).unwrap();
+    let forged = ReportSignature { signature: first.signature, ..second };
+    assert!(matches!(refused(Misbehaviour::reports(first, forged)), MisbehaviourError::Statement(_)));
+    let [none_held, mut forged] = [vec![], vec![(OracleId(4), Hash32([1; 32]))]].map(|held| signed_vote(&setting, 4, held));
+    forged.signature = none_held.signature;
+    assert!(matches!(refused(Misbehaviour::bit_votes(none_held, forged, &setting.instance)), MisbehaviourError::Statement(_)));
     let mut later = setting.clone();
     later.epoch += 1;
     assert!(matches!(proof.verify(&later), Err(MisbehaviourError::Statement(MessageError::Epoch { .. }))));
