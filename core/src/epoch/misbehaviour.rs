@@ -107,9 +107,15 @@ impl Misbehaviour {
     /// Of whom.
     pub fn oracle(&self) -> OracleId {
         match self {
-            Self::Commits(pair) => pair[0].commit.oracle,
-            Self::BitVotes(pair) => pair[0].vote.oracle,
-            Self::Reports(pair) => pair[0].oracle,
+            Self::Commits(pair) => {
+                let [first, _] = pair.as_ref();
+                first.commit.oracle
+            }
+            Self::BitVotes(pair) => {
+                let [first, _] = pair.as_ref();
+                first.vote.oracle
+            }
+            Self::Reports([first, _]) => first.oracle,
             Self::FalseObservation(signed, _) => signed.commit.oracle,
         }
     }
@@ -117,9 +123,15 @@ impl Misbehaviour {
     /// In which epoch.
     pub fn epoch(&self) -> u64 {
         match self {
-            Self::Commits(pair) => pair[0].commit.epoch,
-            Self::BitVotes(pair) => pair[0].vote.epoch,
-            Self::Reports(pair) => pair[0].epoch,
+            Self::Commits(pair) => {
+                let [first, _] = pair.as_ref();
+                first.commit.epoch
+            }
+            Self::BitVotes(pair) => {
+                let [first, _] = pair.as_ref();
+                first.vote.epoch
+            }
+            Self::Reports([first, _]) => first.epoch,
             Self::FalseObservation(signed, _) => signed.commit.epoch,
         }
     }
