@@ -4,14 +4,19 @@ CARGO ?= cargo
 DATA ?=
 KEEP ?=
 ONLY ?=
+SEED ?= 1
+EPOCHS ?= 6
 
-.PHONY: help demo test lint fmt bench contracts bindings tools build tour deny clean
+.PHONY: help demo chaos test lint fmt bench contracts bindings tools build tour deny clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: build ## the main job, end to end, on a local chain (DATA=some/dir for your own files, KEEP=1 to leave it running)
 	@KEEP=$(KEEP) target/release/assay-devnet demo $(if $(DATA),--data "$(DATA)")
+
+chaos: build ## seven oracles on a local chain through kills, deaf and slow members and reorganisations (SEED=…, EPOCHS=… of 25 s)
+	@target/release/assay-devnet chaos --seed $(SEED) --epochs $(EPOCHS)
 
 test: build contracts ## every test: Rust, Solidity, real processes on a real chain
 	$(CARGO) test --release --workspace --locked

@@ -118,7 +118,7 @@ impl World {
         for (number, mute) in (1..).zip(&mutes) {
             registered_at.insert(number, mute.start().await);
         }
-        let changes = Changes { slash_window_s: Some(20), registered_at };
+        let changes = Changes { slash_window_s: Some(20), registered_at, ..Changes::default() };
         let devnet = Devnet::start_changed(&plan, &changes, |line| println!("{line}")).await.unwrap();
         for (mute, provider) in mutes.iter().zip(&devnet.providers) {
             mute.pass_on_to(provider.listen);

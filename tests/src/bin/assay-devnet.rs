@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use assay_core::ids::Instance;
 use assay_tests::beacon::{BeaconKey, serve};
 use assay_tests::binaries;
+use assay_tests::devnet::chaos::Chaos;
 use assay_tests::devnet::outcome::Summary;
 use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan, data, show};
 use assay_tests::mortal::{self, DieAt};
@@ -42,6 +43,18 @@ enum Command {
         data: Option<PathBuf>,
         /// Where everything is written.
         #[arg(long, default_value = "target/demo")]
+        dir: PathBuf,
+    },
+    /// Run seven oracles through faults that come from a seed (kills, deaf and slow members, reorganisations) and check what came of it.
+    Chaos {
+        /// Where all times and choices come from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Epochs of 25 s.
+        #[arg(long, default_value_t = 6)]
+        epochs: u64,
+        /// Where everything is written.
+        #[arg(long, default_value = "target/chaos")]
         dir: PathBuf,
     },
     /// Run an oracle as `assay-oracle run` does, and kill it at a point where it writes, or make it lie: for tests and the demo.
@@ -111,6 +124,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
                 }
             }
         }
+        Command::Chaos { seed, epochs, dir } => match token.run_until_cancelled(chaos(Chaos { seed, epochs }, dir)).await {
+            Some(result) => result,
+            None => Ok(ExitCode::from(130)),
+        },
         Command::Oracle { config, die_at, lie, until_stdin_closes } => {
             mortal::run(&config, die_at, lie, until_stdin_closes).await?;
             Ok(ExitCode::SUCCESS)
@@ -125,6 +142,12 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn chaos(chaos: Chaos, dir: PathBuf) -> Result<ExitCode, Failure> {
+    let report = chaos.run_in(&std::path::absolute(dir)?, |line| println!("{line}")).await?;
+    println!("{report}");
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) -> Result<ExitCode, Failure> {

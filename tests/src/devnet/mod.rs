@@ -2,6 +2,7 @@
 //!
 //! `make demo` and the end-to-end tests start the same network.
 
+pub mod chaos;
 pub mod data;
 pub mod faults;
 pub mod outcome;
@@ -125,6 +126,8 @@ pub struct Changes {
     pub slash_window_s: Option<u64>,
     /// Where a provider (by its number, from 1) is registered instead of where it listens: somebody stands between.
     pub registered_at: BTreeMap<usize, SocketAddr>,
+    /// Every oracle is registered behind a line of its own, which can be cut.
+    pub oracle_lines: bool,
 }
 
 /// A provider of the network.
@@ -164,6 +167,8 @@ pub struct OracleNode {
     pub api: String,
     /// Its directory: config, keys, database.
     pub dir: PathBuf,
+    /// What its peers reach it through, if it is registered behind a line.
+    line: Option<Proxy>,
     process: Option<Process>,
 }
 
@@ -280,7 +285,7 @@ impl Devnet {
 
         let params = Params::devnet();
         let (mut providers, provider_specs) = tools.providers(plan, changes).await?;
-        let oracle_seats = tools.oracle_keys(plan.oracles.len()).await?;
+        let oracle_seats = tools.oracle_keys(plan.oracles.len(), changes).await?;
         let spec = DeploySpec {
             oracles: oracle_seats.iter().map(|seat| seat.spec.clone()).collect(),
             providers: provider_specs,
@@ -369,6 +374,7 @@ struct OracleSeat {
     dir: PathBuf,
     listen: SocketAddr,
     api_listen: SocketAddr,
+    line: Option<Proxy>,
 }
 
 /// Runs our own commands.
@@ -530,7 +536,7 @@ impl Tools {
         Ok(printed)
     }
 
-    async fn oracle_keys(&self, count: usize) -> Result<Vec<OracleSeat>, DevnetError> {
+    async fn oracle_keys(&self, count: usize, changes: &Changes) -> Result<Vec<OracleSeat>, DevnetError> {
         let mut seats = Vec::new();
         for number in 1..=count {
             let dir = self.dir.join(format!("oracle-{number}"));
@@ -550,16 +556,21 @@ impl Tools {
             self.run("assay-oracle", &args).await?;
             let password = Password::from_file(&self.password_file)?;
             let (listen, api_listen) = (loopback()?, loopback()?);
+            let line = match changes.oracle_lines {
+                true => Some(Proxy::start(listen, Faults::default()).await.map_err(DevnetError::Network)?),
+                false => None,
+            };
+            let reached = line.as_ref().map_or(listen, Proxy::addr);
             let spec = OracleSpec {
                 key: keystore::load_bls(&dir.join("verdict.json"), &password)?,
                 operator: address(0xa0, number),
                 transmitter: keystore::load_secp(&dir.join("transmitter.json"), &password)?.address(),
                 recipient: address(0xa1, number),
-                endpoint: format!("http://{listen}"),
+                endpoint: format!("http://{reached}"),
                 network_group: number as u64,
                 stake: ORACLE_STAKE,
             };
-            seats.push(OracleSeat { spec, dir, listen, api_listen });
+            seats.push(OracleSeat { spec, dir, listen, api_listen, line });
         }
         Ok(seats)
     }
@@ -572,7 +583,7 @@ impl Tools {
         deployment: &Deployment,
         beacon: &assay_oracle::beacon::BeaconConfig,
     ) -> Result<OracleNode, DevnetError> {
-        let OracleSeat { spec, dir, listen, api_listen } = seat;
+        let OracleSeat { spec, dir, listen, api_listen, line } = seat;
         let chain = &deployment.chain;
         let shown = dir.display();
         let urls: Vec<String> = beacon.urls.iter().map(|url| format!("\"{url}\"")).collect();
@@ -609,6 +620,7 @@ impl Tools {
             recipient: spec.recipient,
             api,
             dir,
+            line,
             process: Some(process),
         })
     }
