@@ -56,6 +56,16 @@ impl Api {
         }
     }
 
+    /// A document of exactly so many bytes that proves itself.
+    pub async fn proof(&self, path: &str, bytes: u64) -> Result<Vec<u8>, String> {
+        let limit = assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
+        let body = self.bytes(path, limit.min(usize::try_from(bytes).unwrap_or(limit))).await?;
+        match body.len() as u64 == bytes {
+            true => Ok(body),
+            false => Err(format!("GET {path}: {} bytes instead of {bytes}", body.len())),
+        }
+    }
+
     async fn bytes(&self, path: &str, limit: usize) -> Result<Vec<u8>, String> {
         let mut refusal = String::new();
         for attempt in 0..BUSY_ATTEMPTS {

@@ -75,11 +75,13 @@ pub enum Claim {
     Evidence,
     /// Every slice that was looked at is what the oracle says of it.
     Proofs,
+    /// Whoever is said to have broken the protocol did.
+    Misbehaviour,
 }
 
 impl Claim {
     /// All of them, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Network,
         Self::Chain,
         Self::Report,
@@ -97,6 +99,7 @@ impl Claim {
         Self::Verdicts,
         Self::Evidence,
         Self::Proofs,
+        Self::Misbehaviour,
     ];
 
     /// Its name in a line.
@@ -119,6 +122,7 @@ impl Claim {
             Self::Verdicts => "verdicts",
             Self::Evidence => "evidence",
             Self::Proofs => "proofs",
+            Self::Misbehaviour => "misbehaviour",
         }
     }
 }

@@ -9,5 +9,6 @@ pub mod claims;
 pub mod cli;
 pub mod evidence;
 pub mod findings;
+pub mod misbehaviour;
 pub mod online;
 pub mod verify;

@@ -9,7 +9,7 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::observation::{Observation, VerifiedReveal};
 use assay_proto::bundle::{Bundle, decode_bundle};
-use assay_proto::rest::{EvidenceList, Network, ObservationsPage, VerdictsPage};
+use assay_proto::rest::{EvidenceList, Network, ObservationsPage, ProofList, ProofRef, VerdictsPage};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::claims;
 use crate::evidence::{Answer, Question, Tally, examine};
 use crate::findings::{Claim, Findings, Flag, plural};
+use crate::misbehaviour;
 use crate::verify::{self, Documents, Fetched, Ground, ObservationsDocument, OnChain, Pins, Recomputed, VerdictsDocument};
 
 /// Documents of a list are put together from at most so many pages.
@@ -60,6 +61,7 @@ async fn run(order: &Order, findings: &mut Findings) -> Result<(), ChainError> {
     let documents = documents(order, &chain).await;
     if let Some(recomputed) = verify::epoch(order.epoch, &ground, &chain, &documents, findings) {
         evidence(order, &recomputed, findings).await;
+        proofs_of_misbehaviour(order, &recomputed, findings).await;
     }
     Ok(())
 }
@@ -285,6 +287,34 @@ async fn one(
         order: recomputed.digest,
     };
     examine(&question, &bundles)
+}
+
+/// Checks every proof of misbehaviour that the API lists. What it keeps back nobody knows: ask another oracle's.
+async fn proofs_of_misbehaviour(order: &Order, recomputed: &Recomputed, findings: &mut Findings) {
+    let path = format!("/v1/epochs/{}/misbehaviour", order.epoch);
+    let mut proven = Vec::new();
+    let checked = async {
+        let list: ProofList = order.api.document(&path).await?;
+        if list.epoch != order.epoch || !list.items.is_sorted_by(|a, b| (a.oracle, a.offence.name()) < (b.oracle, b.offence.name())) {
+            return Err(format!("GET {path}: a list of something else, or not in order"));
+        }
+        for listed in list.items {
+            let path = format!("{path}/{}/{}", listed.oracle, listed.offence);
+            let bytes = order.api.proof(&path, listed.bytes).await?;
+            misbehaviour::check(&recomputed.setting, &listed, &bytes).map_err(|problem| format!("GET {path}: {problem}"))?;
+            proven.push(listed);
+        }
+        Ok(())
+    };
+    let outcome: Result<(), String> = checked.await;
+    let count = plural(proven.len(), "proof");
+    findings.check(
+        Claim::Misbehaviour,
+        outcome.map(|()| ((), format!("{count} that a member broke the protocol, checked against the committee"))),
+    );
+    let flag =
+        |listed: ProofRef| Flag { oracle: listed.oracle, text: format!("is proven to have broken the protocol: {}", listed.offence) };
+    findings.flags.extend(proven.into_iter().map(flag));
 }
 
 fn report(order: &Order, examined: Examined, findings: &mut Findings) {

@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 
 use assay_audit::evidence::{Answer, Question, Tally, examine};
 use assay_audit::findings::{Claim, Findings, Mark};
+use assay_audit::misbehaviour::check;
 use assay_audit::verify::{self, Documents, OnChain, Recomputed};
+use assay_core::bls::Domain;
 use assay_core::challenge::{Checked, Kind};
+use assay_core::epoch::{Misbehaviour, Offence};
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::Fault;
+use assay_core::observation::{Commit, Fault, SignedCommit};
 use assay_core::transcript::Outcome;
 use assay_proto::bundle::{Bundle, decode_bundle, encode_bundle};
-use world::{LIAR, ORACLES, Plan, World};
+use assay_proto::oracle_convert::Message;
+use assay_proto::rest::ProofRef;
+use world::{LIAR, ORACLES, Plan, World, oracle_key};
 
 fn recomputed(world: &World, chain: &OnChain, documents: &Documents) -> (Option<Recomputed>, Findings) {
     let mut findings = Findings::default();
@@ -255,4 +260,30 @@ fn a_late_round_is_the_fallback_and_nothing_else() {
     let (_, findings) = recomputed(&world, &chain, &world.documents);
     // Leaders are drawn by that hash, too.
     assert_eq!(fails(&findings), [Claim::Inclusion]);
+}
+
+// Defence: each comparison in `misbehaviour::check`. Without it an API has an honest member flagged.
+#[test]
+fn a_proof_of_misbehaviour_is_believed_only_when_it_holds() {
+    let world = World::new(Plan::default(), None);
+    let setting = &world.setting;
+    let signed = |root: u8| {
+        let (seeds, root) = (Hash32([1; 32]), Hash32([root; 32]));
+        let commit = Commit { epoch: setting.epoch, oracle: LIAR, seeds, secure: true, root, leaf_count: 1, log_head: Hash32::ZERO };
+        SignedCommit { commit, signature: oracle_key(LIAR.0).sign(Domain::Commit, &commit.digest(&setting.instance)) }
+    };
+    let encode = |proof: Misbehaviour| Message::Misbehaviour(Box::new(proof)).encode();
+    let proof = encode(Misbehaviour::commits(signed(7), signed(8), &setting.instance));
+    let listed = ProofRef { oracle: LIAR, offence: Offence::TwoCommits, bytes: proof.len() as u64 };
+    check(setting, &listed, &proof).unwrap();
+
+    let honest = ProofRef { oracle: OracleId(LIAR.0 - 1), ..listed };
+    assert!(check(setting, &honest, &proof).is_err(), "another member is listed");
+    assert!(check(setting, &ProofRef { offence: Offence::TwoReports, ..listed }, &proof).is_err(), "another offence is listed");
+    let once = encode(Misbehaviour::Commits(Box::new([signed(7), signed(7)])));
+    assert!(check(setting, &listed, &once).unwrap_err().contains("contradict"));
+    let forged = SignedCommit { signature: signed(7).signature, ..signed(8) };
+    assert!(check(setting, &listed, &encode(Misbehaviour::commits(signed(7), forged, &setting.instance))).is_err());
+    assert!(check(setting, &listed, &Message::Commit(signed(7)).encode()).unwrap_err().contains("a commit, no proof"));
+    assert!(check(setting, &listed, &proof[1..]).is_err());
 }

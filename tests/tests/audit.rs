@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 /// Every route that an audit of epoch 1 reads: a name, how its path begins and ends, and on which claims a change may show.
-const ROUTES: [(&str, &str, &str, &[&str]); 10] = [
+const ROUTES: [(&str, &str, &str, &[&str]); 11] = [
     ("network", "/v1/network", "", &["network"]),
     ("report", "/v1/epochs/1/report", "", &["report", "certificate"]),
     ("ledger", "/v1/epochs/0/ledger", "", &["parent"]),
@@ -28,6 +28,7 @@ const ROUTES: [(&str, &str, &str, &[&str]); 10] = [
     ("evidence list of another oracle", "/v1/epochs/1/evidence/2", "oracle=3", &["evidence"]),
     ("evidence of the audited oracle", "/v1/evidence/", "provider=1&oracle=1", &["evidence"]),
     ("claims", "/v1/claims/", "", &["evidence"]),
+    ("proofs of misbehaviour", "/v1/epochs/1/misbehaviour", "", &["misbehaviour"]),
 ];
 /// Changes of each route's answer.
 const CHANGES: usize = 4;

@@ -64,7 +64,7 @@ struct Replica {
     tags: Option<(Vec<u8>, Powers)>,
 }
 
-fn oracle_key(oracle: u64) -> SecretKey {
+pub fn oracle_key(oracle: u64) -> SecretKey {
     SecretKey::key_gen(&[oracle as u8; 32]).unwrap()
 }
 

@@ -1,40 +1,28 @@
 //! `/v1/epochs/{e}/misbehaviour`: proofs that members broke the protocol.
 
-use assay_core::epoch::Offence;
 use assay_core::ids::OracleId;
+use assay_proto::rest::{ProofList, ProofRef};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use super::ApiState;
 use super::error::ApiError;
 use super::page::{self, Asked, Segments};
 
-/// The proofs of an epoch that this node holds.
-#[derive(Serialize)]
-pub(super) struct Proofs {
-    epoch: u64,
-    items: Vec<ProofRef>,
-}
-
-/// One of them.
-#[derive(Serialize)]
-struct ProofRef {
-    oracle: OracleId,
-    offence: Offence,
-    bytes: usize,
-}
-
 /// `/v1/epochs/{e}/misbehaviour`
-pub(super) async fn list(State(state): State<ApiState>, Segments(epoch): Segments<String>, asked: Asked) -> Result<Json<Proofs>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Segments(epoch): Segments<String>,
+    asked: Asked,
+) -> Result<Json<ProofList>, ApiError> {
     asked.only(&[])?;
     let epoch = page::epoch(&epoch)?;
     state.loader.check_revealed(epoch)?;
     let proofs = state.store.proofs(epoch).await?;
-    let items = proofs.into_iter().map(|held| ProofRef { oracle: held.oracle, offence: held.offence, bytes: held.proof.len() });
-    Ok(Json(Proofs { epoch, items: items.collect() }))
+    let items = proofs.into_iter().map(|held| ProofRef { oracle: held.oracle, offence: held.offence, bytes: held.proof.len() as u64 });
+    Ok(Json(ProofList { epoch, items: items.collect() }))
 }
 
 /// `/v1/epochs/{e}/misbehaviour/{oracle}/{offence}`: the proof as it is passed on.

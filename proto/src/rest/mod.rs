@@ -5,6 +5,7 @@
 //! types is refused here.
 
 mod committee;
+mod misbehaviour;
 mod reveals;
 mod storage;
 
@@ -21,6 +22,7 @@ use assay_core::verdict::Verdict;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use committee::{Acceptance, AggregateSignature, BitVoteDocument, CertifiedReport, Held, ProposalDocument, SignedCommitDocument};
+pub use misbehaviour::{ProofList, ProofRef};
 pub use reveals::{FactDocument, ObservationsPage, RevealDocument, SaltedDocument, SliceDocument};
 pub use storage::{StorageDocument, StoredObject, loss_upper_bound_ppm};
 
