@@ -8,9 +8,12 @@ use assay_core::beacon::{ChainInfo, Round};
 use assay_core::bls::{BlsError, PublicKey};
 use assay_core::hash::Hash32;
 use assay_proto::rest::BeaconChain;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 use tracing::warn;
 
 /// The only scheme that is read: unchained rounds, signatures in G1 (drand's quicknet).
@@ -18,6 +21,8 @@ pub const SCHEME: &str = "bls-unchained-g1-rfc9380";
 
 const MAX_RESPONSE_BYTES: usize = 16 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Those that were asked have so long before one more is.
+const HEDGE: Duration = Duration::from_millis(250);
 /// A day of devnet slots, or several of quicknet epochs.
 const MAX_CACHED_ROUNDS: usize = 4096;
 const MAX_PERIOD_S: u64 = 3600;
@@ -232,20 +237,30 @@ impl BeaconClient {
         self.first_valid(None).await
     }
 
+    /// The first answer that verifies. One relay more is asked whenever one fails, and when those that were asked take long: a relay that
+    /// accepts connections and never answers costs a moment, not the round.
     async fn first_valid(&self, asked: Option<u64>) -> Result<Round, BeaconError> {
-        let mut failures = Vec::new();
-        for relay in self.relays.iter() {
-            match self.fetch_round(relay, asked).await {
-                Ok(round) => {
+        let (mut failures, mut relays, mut asking) = (Vec::new(), self.relays.iter(), FuturesUnordered::new());
+        loop {
+            if let Some(relay) = relays.next() {
+                asking.push(async move { (relay, self.fetch_round(relay, asked).await) });
+            }
+            let answered = tokio::select! {
+                answered = asking.next() => answered,
+                () = sleep(HEDGE), if relays.len() > 0 => continue,
+            };
+            match answered {
+                Some((_, Ok(round))) => {
                     self.remember(round);
                     return Ok(round);
                 }
-                Err(fault) => {
+                Some((relay, Err(fault))) => {
                     if !matches!(fault, RelayFault::NotYet) {
                         warn!(relay = relay.shown, %fault, "beacon relay failed, trying the next");
                     }
                     failures.push(relay.failed(fault));
                 }
+                None => break,
             }
         }
         match asked {

@@ -1,6 +1,8 @@
 //! The beacon client against a real beacon, and against relays that lie.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use assay_oracle::beacon::{BeaconClient, BeaconError, RelayFault};
@@ -136,4 +138,39 @@ async fn an_absent_relay_is_passed_over() {
     let honest = relay(&beacon).await;
     let client = BeaconClient::connect(&beacon.config(vec![format!("http://{addr}"), honest.url.clone()])).await.unwrap();
     assert_eq!(client.round(3).await.unwrap().number, 3);
+}
+
+// Defence: `HEDGE`. Without it a relay that accepts connections and never answers delays every round by its timeout, and the epoch is measured
+// under the fallback seed, which cannot slash.
+#[tokio::test]
+async fn a_relay_that_never_answers_is_not_waited_for() {
+    let beacon = beacon(1);
+    let (mute, addr) = listener().await;
+    let held = Arc::new(AtomicUsize::new(0));
+    let holding = held.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = mute.accept().await {
+            holding.fetch_add(1, Ordering::SeqCst);
+            let holding = holding.clone();
+            tokio::spawn(async move {
+                // Until the client gives up.
+                let _ = tokio::io::copy(&mut connection, &mut tokio::io::sink()).await;
+                holding.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    // What the honest relay saw of the mute one when it was asked itself.
+    let (seen, count) = (Arc::new(AtomicUsize::new(0)), held.clone());
+    let (behind, honest_addr) = listener().await;
+    let (honest, noting) = (relay(&beacon).await, seen.clone());
+    let url = honest.url.clone();
+    let router = Router::new().fallback(move |uri: axum::http::Uri| async move {
+        noting.fetch_add(count.load(Ordering::SeqCst), Ordering::SeqCst);
+        reqwest::get(format!("{url}{uri}")).await.unwrap().text().await.unwrap()
+    });
+    tokio::spawn(async move { axum::serve(behind, router).await });
+    let config = beacon.config(vec![format!("http://{addr}"), format!("http://{honest_addr}")]);
+    let client = BeaconClient::with_info(&config, beacon.info().clone()).unwrap();
+    assert_eq!(client.round(3).await.unwrap().number, 3);
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "the honest one was asked while the mute one still held its question");
 }
