@@ -26,6 +26,8 @@ pub enum Domain {
     ViewWish,
     /// The per-slot verifiable random function.
     Vrf,
+    /// An oracle's TLS key.
+    TlsKey,
     /// drand's quicknet scheme.
     Drand,
 }
@@ -40,6 +42,7 @@ impl Domain {
             Self::BitVote => b"ASSAY-V1-BITVOTE_BLS12381G1_XMD:SHA-256_SSWU_RO_",
             Self::ViewWish => b"ASSAY-V1-WISH_BLS12381G1_XMD:SHA-256_SSWU_RO_",
             Self::Vrf => b"ASSAY-V1-VRF_BLS12381G1_XMD:SHA-256_SSWU_RO_",
+            Self::TlsKey => b"ASSAY-V1-TLS_BLS12381G1_XMD:SHA-256_SSWU_RO_",
             Self::Drand => b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_",
         }
     }

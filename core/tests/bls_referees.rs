@@ -17,8 +17,16 @@ use sha2::Sha256;
 /// `BLS12381G1_XMD:SHA-256_SSWU_RO_` as arkworks has it.
 type ArkHasher = MapToCurveBasedHasher<G1Projective, DefaultFieldHasher<Sha256>, WBMap<g1::Config>>;
 
-const DOMAINS: [Domain; 7] =
-    [Domain::ProofOfPossession, Domain::Report, Domain::Commit, Domain::BitVote, Domain::ViewWish, Domain::Vrf, Domain::Drand];
+const DOMAINS: [Domain; 8] = [
+    Domain::ProofOfPossession,
+    Domain::Report,
+    Domain::Commit,
+    Domain::BitVote,
+    Domain::ViewWish,
+    Domain::Vrf,
+    Domain::TlsKey,
+    Domain::Drand,
+];
 
 fn ark_hash(message: &[u8], dst: &[u8]) -> G1Affine {
     ArkHasher::new(dst).unwrap().hash(message).unwrap()

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::frame::{Frame, Frames};
 use crate::identity::{self, IdentityError};
 use crate::measure::{self, Bend, MeasureError, Measurer, Rebuttals};
+use crate::peers::tls::{Members, Terms, Tls, TlsError};
 use crate::peers::{self, Outgoing};
 use crate::settle::Settler;
 use crate::signer::{Protection, ProtectionError, Signer};
@@ -87,6 +88,9 @@ pub enum AppError {
     /// Our own watchdog thread.
     #[error("the watchdog thread cannot be started: {0}")]
     Watchdog(std::io::Error),
+    /// Our TLS key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A server ended by itself.
     #[error("a server ended: {0}")]
     Server(String),
@@ -118,6 +122,7 @@ struct Node {
     client: Client,
     beacon: BeaconClient,
     signer: Arc<Signer>,
+    tls: Arc<Tls>,
     store: SqliteStore,
     outbox: Outbox,
     watchdog: Watchdog,
@@ -147,6 +152,8 @@ impl Node {
         let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
         let protection = Protection::open(&config.protection_file, &verdict.public_key(), &instance).await?;
         let signer = Arc::new(Signer::new(verdict, config.oracle_id, instance, protection)?);
+        let (terms, members) = (Terms { instance, params_hash: params.hash(), oracle: config.oracle_id }, Members::default());
+        let tls = Tls::new(terms, signer.clone(), members.clone())?;
         let store = SqliteStore::open(&config.data_dir.join("node.sqlite")).await?;
         let outbox_config = OutboxConfig {
             poll_interval: Duration::from_millis(config.settle.poll_ms),
@@ -155,16 +162,16 @@ impl Node {
         };
         let outbox = Outbox::open(store.pool().clone(), client.clone(), transmitter, outbox_config).await?;
         let watchdog = Watchdog::start(Duration::from_millis(params.probing.stall_ms)).map_err(AppError::Watchdog)?;
-        let frames = Frames::new(client.clone(), instance, settlement, params, beacon.info().clone());
-        Ok(Self { frames, client, beacon, signer, store, outbox, watchdog })
+        let frames = Frames::new(client.clone(), instance, settlement, params, beacon.info().clone(), members);
+        Ok(Self { frames, client, beacon, signer, tls, store, outbox, watchdog })
     }
 
     async fn run(self, config: &Config, hooks: Hooks, cancel: CancellationToken) -> Result<(), AppError> {
-        let (incoming, grpc_addr) = grpc::bind(config.listen).await?;
+        let (peers_listener, grpc_addr) = grpc::listen(config.listen).await?;
         let (listener, api_addr) = grpc::listen(config.api_listen).await?;
         info!(oracle = %config.oracle_id, key = ?self.signer.public_key(), %grpc_addr, %api_addr, "started");
         let store: Arc<dyn Store> = Arc::new(self.store);
-        let outgoing = Outgoing::new(self.signer.oracle(), cancel.clone());
+        let outgoing = Outgoing::new(self.signer.oracle(), self.tls.clone(), cancel.clone());
         let (certified, handed) = mpsc::channel(16);
         let (committee, actor) = Committee::start(store.clone(), self.signer.clone(), outgoing.clone(), certified, cancel.clone());
         let view = Arc::new(View::new(self.frames.clone(), self.signer.oracle(), self.beacon.clone(), outgoing.clone()));
@@ -172,8 +179,14 @@ impl Node {
 
         let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone()));
         outgoing.deliver_to(inbox.clone());
-        let stop = cancel.clone();
-        parts.spawn(async move { peers::serve(incoming, inbox, stop).await.map_err(|e| AppError::Server(assay_daemon::describe(&e))) });
+        let (tls, stop) = (self.tls.clone(), cancel.clone());
+        parts.spawn(async move {
+            tls.keep(stop).await;
+            Ok(())
+        });
+        let (tls, stop) = (self.tls, cancel.clone());
+        let serving = peers::serve(peers_listener, tls, inbox, stop);
+        parts.spawn(async move { serving.await.map_err(|e| AppError::Server(assay_daemon::describe(&e))) });
         let state = ApiState::new(store.clone(), view.clone());
         let stop = cancel.clone();
         parts.spawn(async move { api::serve(listener, state, stop).await.map_err(|e| AppError::Server(e.to_string())) });

@@ -11,6 +11,8 @@ use assay_core::ids::{Instance, OracleId, ProviderId};
 use assay_core::params::Params;
 use assay_core::report::Setting;
 
+use crate::peers::tls::Members;
+
 /// An epoch's [`Setting`] with what the network side needs besides.
 #[derive(Debug)]
 pub struct Frame {
@@ -30,12 +32,20 @@ pub struct Frames {
     settlement: SettlementConfig,
     params: Arc<Params>,
     beacon: ChainInfo,
+    members: Members,
 }
 
 impl Frames {
-    /// For one protocol instance.
-    pub fn new(client: Client, instance: Instance, settlement: SettlementConfig, params: Arc<Params>, beacon: ChainInfo) -> Self {
-        Self { client, instance, settlement, params, beacon }
+    /// For one protocol instance. The members of every frame that is read may connect.
+    pub fn new(
+        client: Client,
+        instance: Instance,
+        settlement: SettlementConfig,
+        params: Arc<Params>,
+        beacon: ChainInfo,
+        members: Members,
+    ) -> Self {
+        Self { client, instance, settlement, params, beacon, members }
     }
 
     /// Protocol parameters.
@@ -84,6 +94,7 @@ impl Frames {
         let view = self.client.registry_at(block.number).await?;
         let round = self.beacon.first_round_at_or_after(start_s).unwrap_or(0);
         let setting = view.setting(epoch, self.instance, &self.settlement, &self.params, Kinds::standard(), round);
+        self.members.admit(&setting);
         Ok(Frame {
             setting: Arc::new(setting),
             peers: view.members.iter().map(|m| (m.oracle, m.endpoint.clone())).collect(),

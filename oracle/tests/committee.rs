@@ -15,6 +15,7 @@ use assay_core::report::{Member, Setting};
 use assay_oracle::clock::{now_ms, until_unix_ms};
 use assay_oracle::committee::{Command, Committee};
 use assay_oracle::frame::Frame;
+use assay_oracle::peers::tls::{Members, Terms, Tls};
 use assay_oracle::peers::{DeliverOutcome, Outgoing};
 use assay_oracle::signer::{Protection, Signer};
 use assay_oracle::store::{SqliteStore, Store};
@@ -103,7 +104,9 @@ async fn a_vote_that_was_signed_and_could_not_be_stored_is_the_one_that_is_cast(
     let store = SqliteStore::open(&file).await.unwrap();
     let cancel = CancellationToken::new();
     let (certified, _handed) = mpsc::channel(1);
-    let outgoing = Outgoing::new(ME, cancel.clone());
+    let terms = Terms { instance: INSTANCE, params_hash: setting.params.hash(), oracle: ME };
+    let tls = Tls::new(terms, signer.clone(), Members::default()).unwrap();
+    let outgoing = Outgoing::new(ME, tls, cancel.clone());
     let (committee, actor) = Committee::start(Arc::new(store.clone()), signer.clone(), outgoing, certified, cancel.clone());
     let frame = Arc::new(Frame { setting: setting.clone(), peers: BTreeMap::new(), records: BTreeMap::new() });
     committee.ask(|done| Command::Begin(frame, done)).await.unwrap();

@@ -27,6 +27,7 @@ use assay_core::slice::{self, CHUNK_BYTES, Slice};
 use assay_core::transcript::{self, Outcome as Judged, Reading, Transcript};
 use assay_daemon::keystore::{self, Password};
 use assay_oracle::beacon::{BeaconClient, BeaconConfig, decode_info, decode_round};
+use assay_oracle::peers::tls::{Certificate, Verifier};
 use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, decode_reveal, encode_certificate, encode_reveal};
 use assay_proto::provider::v1 as wire;
@@ -43,7 +44,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "message", run: message, seeds: seeds::messages },
     Target { name: "log_entry", run: log_entry, seeds: seeds::log_entries },
     Target { name: "reveal", run: reveal, seeds: seeds::reveals },
@@ -58,6 +59,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "bundle", run: bundle, seeds: seeds::bundles },
     Target { name: "slice", run: slice, seeds: seeds::slices },
     Target { name: "replica_header", run: replica_header, seeds: seeds::replica_headers },
+    Target { name: "tls_certificate", run: tls_certificate, seeds: seeds::tls_certificates },
     Target { name: "points", run: points, seeds: seeds::points },
     Target { name: "compact", run: compact, seeds: seeds::compact_parts },
     Target { name: "beacon_round", run: beacon_round, seeds: seeds::beacon_rounds },
@@ -307,6 +309,19 @@ pub fn compact(bytes: &[u8]) -> bool {
         accepted = true;
     }
     accepted | Signature::from_slice(bytes).is_ok()
+}
+
+/// A peer's TLS certificate. What is read has one encoding, and nothing stands but what the members' keys signed.
+pub fn tls_certificate(bytes: &[u8]) -> bool {
+    if let Some(certificate) = Certificate::parse(bytes) {
+        assert_eq!(certificate.encode(), bytes);
+    }
+    let verifier = Verifier::new(seeds::terms(), seeds::members());
+    let Ok(peer) = verifier.verify(bytes, None, seeds::NOW_S) else { return false };
+    assert!(seeds::tls_certificates().iter().any(|issued| issued == bytes), "a certificate that nobody issued");
+    assert_eq!(verifier.verify(bytes, Some(peer.oracle), seeds::NOW_S), Ok(peer.clone()));
+    assert!(verifier.verify(bytes, Some(OracleId(peer.oracle.0 + 1)), seeds::NOW_S).is_err());
+    true
 }
 
 /// Keys and signatures in both forms: what is accepted has this one encoding, and is neither infinity nor outside the subgroup.

@@ -19,13 +19,13 @@ use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message, decode_reveal};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Response};
 use tracing::{debug, warn};
 
+use super::tls::Tls;
 use super::{DeliverOutcome, Inbox, MAX_TRANSPORT_BYTES};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A call with a small message; a second more for every MiB.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,9 +34,6 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// A missing reveal is asked for as long as an epoch may close, ever more rarely.
 const FETCH_FOR: Duration = Duration::from_secs(60 * 60);
 const MAX_FETCH_BACKOFF: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Statements on their way to one peer at the same time.
 const IN_FLIGHT: usize = 4;
 /// Statements waiting for one peer. Peers share their bytes.
@@ -57,6 +54,7 @@ pub struct Outgoing {
 
 struct Shared {
     me: OracleId,
+    tls: Arc<Tls>,
     cancel: CancellationToken,
     inbox: OnceLock<Arc<dyn Inbox>>,
     peers: Mutex<BTreeMap<OracleId, Arc<Peer>>>,
@@ -104,8 +102,8 @@ enum Attempt {
 
 impl Outgoing {
     /// Nothing is connected before something is sent. Must be used within a runtime.
-    pub fn new(me: OracleId, cancel: CancellationToken) -> Self {
-        Self { shared: Arc::new(Shared { me, cancel, inbox: OnceLock::new(), peers: Mutex::default() }) }
+    pub fn new(me: OracleId, tls: Arc<Tls>, cancel: CancellationToken) -> Self {
+        Self { shared: Arc::new(Shared { me, tls, cancel, inbox: OnceLock::new(), peers: Mutex::default() }) }
     }
 
     /// Where fetched reveals go. Set once, before the first [`Outgoing::fetch_reveal`].
@@ -202,8 +200,8 @@ impl Shared {
     /// The peer with its newest endpoint.
     fn peer(&self, oracle: OracleId, endpoint: &str) -> Arc<Peer> {
         let mut peers = locked(&self.peers);
-        let peer = peers.entry(oracle).or_insert_with(|| Arc::new(Peer::new(oracle, endpoint)));
-        peer.moved_to(endpoint);
+        let peer = peers.entry(oracle).or_insert_with(|| Arc::new(Peer::new(&self.tls, oracle, endpoint)));
+        peer.moved_to(&self.tls, endpoint);
         peer.clone()
     }
 
@@ -213,43 +211,35 @@ impl Shared {
 }
 
 impl Connection {
-    fn new(oracle: OracleId, endpoint: &str) -> Self {
-        let client = connect(endpoint);
+    fn new(tls: &Arc<Tls>, oracle: OracleId, endpoint: &str) -> Self {
+        let client = connect(tls, oracle, endpoint);
         if client.is_none() {
-            warn!(peer = %oracle, ?endpoint, "the registered endpoint is not of the form http://host:port");
+            warn!(peer = %oracle, ?endpoint, "the registered endpoint is not of the form https://host:port");
         }
         Self { endpoint: endpoint.to_owned(), client }
     }
 }
 
-fn connect(endpoint: &str) -> Option<Client> {
-    let channel = Endpoint::from_shared(endpoint.to_owned())
-        .ok()
-        .filter(|parsed| parsed.uri().scheme_str() == Some("http") && parsed.uri().authority().is_some())?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .connect_lazy();
+fn connect(tls: &Arc<Tls>, oracle: OracleId, endpoint: &str) -> Option<Client> {
+    let channel = tls.channel(oracle, endpoint)?;
     Some(CommitteeClient::new(channel).max_decoding_message_size(MAX_TRANSPORT_BYTES).max_encoding_message_size(MAX_TRANSPORT_BYTES))
 }
 
 impl Peer {
-    fn new(oracle: OracleId, endpoint: &str) -> Self {
+    fn new(tls: &Arc<Tls>, oracle: OracleId, endpoint: &str) -> Self {
         Self {
             oracle,
-            connection: Mutex::new(Connection::new(oracle, endpoint)),
+            connection: Mutex::new(Connection::new(tls, oracle, endpoint)),
             in_flight: Semaphore::new(IN_FLIGHT),
             pending: Mutex::default(),
             took: Notify::new(),
         }
     }
 
-    fn moved_to(&self, endpoint: &str) {
+    fn moved_to(&self, tls: &Arc<Tls>, endpoint: &str) {
         let mut connection = locked(&self.connection);
         if connection.endpoint != endpoint {
-            *connection = Connection::new(self.oracle, endpoint);
+            *connection = Connection::new(tls, self.oracle, endpoint);
         }
     }
 

@@ -1,8 +1,10 @@
-//! What members of a committee send each other. Nothing that arrives here is believed: the inbox verifies every statement.
+//! What members of a committee send each other. Only members are heard ([`tls`]), and nothing that they say is believed: the inbox
+//! verifies every statement.
 
 mod client;
 mod evidence;
 mod service;
+pub mod tls;
 
 use std::fmt;
 

@@ -12,21 +12,25 @@ use assay_proto::oracle::v1 as wire;
 use assay_proto::oracle::v1::committee_server::{Committee, CommitteeServer};
 use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message, encode_reveal};
 use bytes::Bytes;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+use tracing::debug;
 
 use super::evidence::Budget;
+use super::tls::{self, Caller, Tls};
 use super::{Inbox, MAX_TRANSPORT_BYTES};
 
 /// Requests that are parsed and answered at the same time, over all peers. Each may hold some times [`MAX_MESSAGE_BYTES`].
 const CONCURRENT_CALLS: usize = 16;
 /// Of these, requests for evidence: what closes an epoch goes first.
 const CONCURRENT_EVIDENCE_CALLS: usize = 2;
-/// Requests of one connection that are read at the same time.
-const CONCURRENT_PER_CONNECTION: usize = 8;
+/// Requests of one connection that are read at the same time: what a peer holds of our memory is so many messages.
+const CONCURRENT_PER_CONNECTION: usize = 4;
+/// Requests of one connection that are begun; what is read of a waiting one is less than a window.
+const STREAMS_PER_CONNECTION: u32 = 64;
 /// For one call, its waiting included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
@@ -51,9 +55,16 @@ impl<I: Inbox> CommitteeService<I> {
             .max_encoding_message_size(MAX_TRANSPORT_BYTES)
     }
 
-    async fn limited<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+    /// Within the caller's quota first, then within what all callers may take together.
+    async fn limited<T>(&self, caller: Caller, call: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+        if !caller.quota.take_call() {
+            debug!(peer = %caller.oracle, "calls too often");
+            return Err(Status::resource_exhausted("more calls than a peer may make; try again in some seconds"));
+        }
+        let stopping = || Status::unavailable("the node is stopping");
         let limited = async {
-            let _permit = self.calls.acquire().await.map_err(|_| Status::unavailable("the node is stopping"))?;
+            let _own = caller.quota.calls.acquire().await.map_err(|_| stopping())?;
+            let _permit = self.calls.acquire().await.map_err(|_| stopping())?;
             call.await
         };
         match tokio::time::timeout(CALL_TIMEOUT, limited).await {
@@ -63,10 +74,17 @@ impl<I: Inbox> CommitteeService<I> {
     }
 }
 
-/// Serves until the token is cancelled.
-pub async fn serve<I: Inbox>(incoming: TcpIncoming, inbox: Arc<I>, stop: CancellationToken) -> Result<(), tonic::transport::Error> {
+/// Serves the members of the committee until the token is cancelled. Nobody else gets further than the handshake.
+pub async fn serve<I: Inbox>(
+    listener: TcpListener,
+    tls: Arc<Tls>,
+    inbox: Arc<I>,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let incoming = tls::incoming(listener, tls, stop.clone());
     Server::builder()
         .concurrency_limit_per_connection(CONCURRENT_PER_CONNECTION)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .add_service(CommitteeService::server(inbox))
@@ -77,8 +95,8 @@ pub async fn serve<I: Inbox>(incoming: TcpIncoming, inbox: Arc<I>, stop: Cancell
 #[tonic::async_trait]
 impl<I: Inbox> Committee for CommitteeService<I> {
     async fn deliver(&self, request: Request<wire::DeliverRequest>) -> Result<Response<wire::DeliverReply>, Status> {
-        let envelope = request.into_inner().envelope;
-        self.limited(async {
+        let (caller, envelope) = (caller(&request)?, request.into_inner().envelope);
+        self.limited(caller, async {
             let message = parse(envelope).await?;
             Ok(self.inbox.deliver(message).await.into())
         })
@@ -86,9 +104,9 @@ impl<I: Inbox> Committee for CommitteeService<I> {
     }
 
     async fn fetch_reveal(&self, request: Request<wire::FetchRevealRequest>) -> Result<Response<wire::FetchRevealReply>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request)?, request.into_inner());
         let digest: Hash32 = hash(&request.commit_digest, "commit_digest").map_err(invalid)?;
-        self.limited(async {
+        self.limited(caller, async {
             let reveal = self.inbox.reveal(request.epoch, OracleId(request.oracle_id), digest).await;
             Ok(wire::FetchRevealReply { reveal: reveal.as_ref().map(encode_reveal) })
         })
@@ -96,9 +114,10 @@ impl<I: Inbox> Committee for CommitteeService<I> {
     }
 
     async fn fetch_report(&self, request: Request<wire::FetchReportRequest>) -> Result<Response<wire::FetchReportReply>, Status> {
+        let caller = caller(&request)?;
         let wire::FetchReportRequest { epoch, stored_digest } = request.into_inner();
         let digest = Hash32::from_slice(&stored_digest).ok_or_else(|| Status::invalid_argument("stored_digest: expected 32 bytes"))?;
-        self.limited(async {
+        self.limited(caller, async {
             let found = self.inbox.report(epoch, StoredDigest(digest)).await;
             let (certificate, outcome) = found.ok_or_else(|| Status::not_found(format!("no such report of epoch {epoch} is here")))?;
             let outcome_json = serde_json::to_vec(&outcome).map_err(|_| Status::internal("the outcome has no JSON form"))?;
@@ -111,8 +130,9 @@ impl<I: Inbox> Committee for CommitteeService<I> {
     }
 
     async fn fetch_evidence(&self, request: Request<wire::FetchEvidenceRequest>) -> Result<Response<wire::FetchEvidenceReply>, Status> {
+        let caller = caller(&request)?;
         let wire::FetchEvidenceRequest { epoch, provider_id, offset } = request.into_inner();
-        self.limited(async {
+        self.limited(caller, async {
             let _turn = self.evidence_calls.acquire().await.map_err(|_| Status::unavailable("the node is stopping"))?;
             if !self.evidence.is_open() {
                 return Err(Status::resource_exhausted("enough evidence was read for now; try again in some seconds"));
@@ -124,6 +144,11 @@ impl<I: Inbox> Committee for CommitteeService<I> {
         })
         .await
     }
+}
+
+/// The member whose connection a request came by.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request.extensions().get().cloned().ok_or_else(|| Status::unauthenticated("the connection has no peer"))
 }
 
 /// As many bundles behind `offset` as one reply holds.

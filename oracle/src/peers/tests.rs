@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::epoch::Wish;
+use assay_core::ids::{Address, Instance};
 use assay_core::observation::Seeds;
-use assay_core::report::Ledger;
-use assay_core::report::StoredDigest;
+use assay_core::report::{Ledger, StoredDigest};
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
 use assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
 use bytes::Bytes;
@@ -18,14 +18,30 @@ use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Code;
-use tonic::transport::server::TcpIncoming;
 
+use super::tls::{Members, Terms, Tls};
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The verdict key of an oracle.
+pub(super) fn key(oracle: u64) -> SecretKey {
+    SecretKey::key_gen(&[oracle as u8; 32]).unwrap()
+}
+
+pub(super) fn terms(oracle: u64) -> Terms {
+    let instance = Instance { chain_id: 31_337, settlement: Address([7; 20]) };
+    Terms { instance, params_hash: Hash32([5; 32]), oracle: OracleId(oracle) }
+}
+
+/// An oracle's TLS in a committee of the oracles 1 to 9.
+pub(super) fn tls(oracle: u64) -> Arc<Tls> {
+    let members = Members::fixed((1..=9).map(|id| (OracleId(id), key(id).public_key())));
+    Tls::new(terms(oracle), Arc::new(key(oracle)), members).unwrap()
+}
 
 /// An inbox that says what it got and answers as told.
-struct Recorder {
+pub(super) struct Recorder {
     got: mpsc::UnboundedSender<Message>,
     /// So many deliveries are put off before one is accepted.
     put_off: AtomicUsize,
@@ -65,7 +81,7 @@ impl Inbox for Recorder {
     }
 }
 
-fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
+pub(super) fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
     let (got, received) = mpsc::unbounded_channel();
     (Recorder { got, put_off: AtomicUsize::new(0), refusal: None, reveal: None, report: None, evidence: None, stuck: false }, received)
 }
@@ -74,22 +90,22 @@ fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
 fn reserved() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
-    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    let endpoint = format!("https://{}", socket.local_addr().unwrap());
     (socket, endpoint)
 }
 
-fn start(socket: TcpSocket, inbox: Recorder, stop: &CancellationToken) {
-    let incoming = TcpIncoming::from(socket.listen(64).unwrap()).with_nodelay(Some(true));
-    tokio::spawn(serve(incoming, Arc::new(inbox), stop.clone()));
+fn start(socket: TcpSocket, tls: Arc<Tls>, inbox: impl Inbox, stop: &CancellationToken) {
+    tokio::spawn(serve(socket.listen(64).unwrap(), tls, Arc::new(inbox), stop.clone()));
 }
 
-fn up(inbox: Recorder, stop: &CancellationToken) -> String {
+/// Starts an oracle and says where it listens.
+pub(super) fn up(tls: Arc<Tls>, inbox: impl Inbox, stop: &CancellationToken) -> String {
     let (socket, endpoint) = reserved();
-    start(socket, inbox, stop);
+    start(socket, tls, inbox, stop);
     endpoint
 }
 
-fn stopping() -> (CancellationToken, DropGuard) {
+pub(super) fn stopping() -> (CancellationToken, DropGuard) {
     let stop = CancellationToken::new();
     (stop.clone(), stop.drop_guard())
 }
@@ -98,7 +114,7 @@ fn signature() -> Signature {
     SecretKey::key_gen(&[1; 32]).unwrap().sign(Domain::ViewWish, &Hash32([1; 32]))
 }
 
-fn wish(view: u64) -> Message {
+pub(super) fn wish(view: u64) -> Message {
     Message::Wish(Wish { epoch: 5, view, oracle: OracleId(1), signature: signature() })
 }
 
@@ -141,11 +157,11 @@ fn far() -> u64 {
     u64::MAX / 2
 }
 
-async fn next(received: &mut mpsc::UnboundedReceiver<Message>) -> Message {
+pub(super) async fn next(received: &mut mpsc::UnboundedReceiver<Message>) -> Message {
     tokio::time::timeout(PATIENCE, received.recv()).await.expect("nothing came").unwrap()
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -155,7 +171,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 fn outgoing(stop: &CancellationToken) -> Outgoing {
-    Outgoing::new(OracleId(1), stop.clone())
+    Outgoing::new(OracleId(1), tls(1), stop.clone())
 }
 
 #[tokio::test]
@@ -165,8 +181,8 @@ async fn everybody_gets_it_and_the_one_that_was_down_gets_it_later() {
     let (down, down_endpoint) = reserved();
     let peers = BTreeMap::from([
         (OracleId(1), "http://127.0.0.1:1".to_owned()),
-        (OracleId(2), up(two, &stop)),
-        (OracleId(3), up(three, &stop)),
+        (OracleId(2), up(tls(2), two, &stop)),
+        (OracleId(3), up(tls(3), three, &stop)),
         (OracleId(4), down_endpoint),
     ]);
     let outgoing = outgoing(&stop);
@@ -183,7 +199,7 @@ async fn everybody_gets_it_and_the_one_that_was_down_gets_it_later() {
         assert_eq!(views, [wish(1), wish(2)]);
     }
     until(|| outgoing.pending() == 2).await;
-    start(down, four, &stop);
+    start(down, tls(4), four, &stop);
     next(&mut at_four).await;
     next(&mut at_four).await;
     until(|| outgoing.pending() == 0).await;
@@ -197,7 +213,7 @@ async fn what_is_put_off_comes_again_and_what_is_refused_does_not() {
     let ((mut patient, mut at_patient), (mut strict, mut at_strict)) = (recorder(), recorder());
     patient.put_off = AtomicUsize::new(3);
     strict.refusal = Some(Refusal { reason: Reason::BadSignature, text: "no".into() });
-    let peers = BTreeMap::from([(OracleId(2), up(patient, &stop)), (OracleId(3), up(strict, &stop))]);
+    let peers = BTreeMap::from([(OracleId(2), up(tls(2), patient, &stop)), (OracleId(3), up(tls(3), strict, &stop))]);
     let outgoing = outgoing(&stop);
     outgoing.broadcast(&peers, &wish(1), far());
     assert_eq!(next(&mut at_patient).await, wish(1));
@@ -211,8 +227,11 @@ async fn a_peer_that_never_answers_delays_nobody_and_the_deadline_ends_it() {
     let (stop, _guard) = stopping();
     let ((mut stuck, _), (quick, mut at_quick)) = (recorder(), recorder());
     stuck.stuck = true;
-    let peers =
-        BTreeMap::from([(OracleId(2), up(stuck, &stop)), (OracleId(3), up(quick, &stop)), (OracleId(4), "not an endpoint".to_owned())]);
+    let peers = BTreeMap::from([
+        (OracleId(2), up(tls(2), stuck, &stop)),
+        (OracleId(3), up(tls(3), quick, &stop)),
+        (OracleId(4), "not an endpoint".to_owned()),
+    ]);
     let outgoing = outgoing(&stop);
     let deadline = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64 + 500;
     for view in 1..=20 {
@@ -231,7 +250,7 @@ async fn a_peer_that_moved_is_found_at_its_new_endpoint() {
     let (_nobody, old) = reserved();
     let outgoing = outgoing(&stop);
     outgoing.broadcast(&BTreeMap::from([(OracleId(2), old)]), &wish(1), far());
-    outgoing.broadcast(&BTreeMap::from([(OracleId(2), up(two, &stop))]), &wish(2), far());
+    outgoing.broadcast(&BTreeMap::from([(OracleId(2), up(tls(2), two, &stop))]), &wish(2), far());
     next(&mut at_two).await;
     next(&mut at_two).await;
 }
@@ -242,7 +261,8 @@ async fn a_missing_reveal_is_fetched_from_whoever_has_the_right_one() {
     let ((two, _), (mut three, _), (four, _)) = (recorder(), recorder(), recorder());
     three.reveal = Some(reveal());
     // The second peer has none; the fourth is never asked.
-    let peers = vec![(OracleId(2), up(two, &stop)), (OracleId(3), up(three, &stop)), (OracleId(4), up(four, &stop))];
+    let peers =
+        vec![(OracleId(2), up(tls(2), two, &stop)), (OracleId(3), up(tls(3), three, &stop)), (OracleId(4), up(tls(4), four, &stop))];
     let (mut own, mut at_own) = recorder();
     own.put_off = AtomicUsize::new(1);
     let outgoing = outgoing(&stop);
@@ -259,7 +279,8 @@ async fn a_report_is_taken_from_the_first_peer_whose_report_stands() {
     wrong.0.signers = [2; 32];
     three.report = Some(wrong.clone());
     four.report = Some(report());
-    let peers = vec![(OracleId(2), up(two, &stop)), (OracleId(3), up(three, &stop)), (OracleId(4), up(four, &stop))];
+    let peers =
+        vec![(OracleId(2), up(tls(2), two, &stop)), (OracleId(3), up(tls(3), three, &stop)), (OracleId(4), up(tls(4), four, &stop))];
     let outgoing = outgoing(&stop);
     let digest = StoredDigest::of(&report().1.report.digest());
     let (anything, right) =
@@ -273,7 +294,7 @@ async fn a_report_is_taken_from_the_first_peer_whose_report_stands() {
 async fn raw(envelope: Bytes) -> Result<wire::DeliverReply, Code> {
     let (stop, _guard) = stopping();
     let (inbox, _received) = recorder();
-    let mut client = CommitteeClient::connect(up(inbox, &stop)).await.unwrap();
+    let mut client = CommitteeClient::new(tls(1).channel(OracleId(2), &up(tls(2), inbox, &stop)).unwrap());
     client.deliver(wire::DeliverRequest { envelope }).await.map(|reply| reply.into_inner()).map_err(|status| status.code())
 }
 
@@ -317,12 +338,12 @@ async fn evidence_comes_whole_in_as_many_replies_as_it_takes() {
     let bundles: Vec<Bytes> = (0..5).map(bundle).collect();
     let (mut inbox, _got) = recorder();
     inbox.evidence = Some(bundles.clone());
-    let endpoint = up(inbox, &stop);
-    let outgoing = Outgoing::new(OracleId(1), stop.clone());
+    let endpoint = up(tls(2), inbox, &stop);
+    let outgoing = outgoing(&stop);
     let fetched = outgoing.fetch_evidence(OracleId(2), &endpoint, 3, ProviderId(4)).await;
     assert!(fetched == Some(bundles), "five bundles in three replies");
 
-    let mut client = CommitteeClient::connect(endpoint).await.unwrap().max_decoding_message_size(MAX_TRANSPORT_BYTES);
+    let mut client = CommitteeClient::new(tls(1).channel(OracleId(2), &endpoint).unwrap()).max_decoding_message_size(MAX_TRANSPORT_BYTES);
     let request = |epoch: u64, offset: u32| wire::FetchEvidenceRequest { epoch, provider_id: 4, offset };
     let reply = client.fetch_evidence(request(3, 4)).await.unwrap().into_inner();
     assert_eq!((reply.bundles.len(), reply.total), (1, 5));

@@ -1,7 +1,8 @@
 //! The only place that signs with the verdict key.
 //!
 //! Whatever could contradict another statement of ours (a commit, a bit-vote, a report signature) is recorded in [`Protection`] before
-//! it is signed. Wishes and VRFs contradict nothing: a wish says no more than its view, and a VRF has one value only.
+//! it is signed. Wishes, VRFs and bindings of TLS keys contradict nothing: a wish says no more than its view, a VRF has one value only, and
+//! an oracle may have any number of TLS keys.
 
 mod protection;
 
@@ -12,6 +13,8 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId};
 use assay_core::observation::{Commit, SignedCommit};
 use assay_core::report::signing_message;
+
+use crate::peers::tls::{Binding, VerdictKey};
 
 pub use protection::{ImportSummary, Protection, ProtectionError, StatementKind};
 
@@ -141,6 +144,13 @@ impl Signer {
             true => Ok(()),
             false => Err(SignerError::NotOurs { asked, here: self.oracle }),
         }
+    }
+}
+
+/// TLS keys are bound to the verdict key here.
+impl VerdictKey for Signer {
+    fn bind(&self, binding: &Binding) -> Signature {
+        self.key.sign(Domain::TlsKey, &binding.message())
     }
 }
 

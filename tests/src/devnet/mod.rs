@@ -566,7 +566,7 @@ impl Tools {
                 operator: address(0xa0, number),
                 transmitter: keystore::load_secp(&dir.join("transmitter.json"), &password)?.address(),
                 recipient: address(0xa1, number),
-                endpoint: format!("http://{reached}"),
+                endpoint: format!("https://{reached}"),
                 network_group: number as u64,
                 stake: ORACLE_STAKE,
             };

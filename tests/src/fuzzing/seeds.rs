@@ -24,6 +24,7 @@ use assay_core::secp;
 use assay_core::slice::{self, CHUNK_BYTES, Node, OutboardBuilder, Slice};
 use assay_core::transcript::{self, Outcome as Judged, PairSchedule, Reading, SlotSeal, Transcript};
 use assay_oracle::beacon::BeaconConfig;
+use assay_oracle::peers::tls::{self, Members, Terms};
 use assay_oracle::signer::Protection;
 use assay_proto::oracle::v1 as oracle_wire;
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate, encode_reveal};
@@ -494,6 +495,32 @@ pub fn slices() -> Vec<Vec<u8>> {
 pub fn replica_headers() -> Vec<Vec<u8>> {
     let header = Header { object_length: OBJECT_BYTES, object_id: Hash32([3; 32]), replica_index: 1 };
     vec![header.encode().to_vec(), [&header.encode()[..], b"data"].concat()]
+}
+
+// ---- between oracles ----
+
+/// When the certificates of [`tls_certificates`] are looked at.
+pub const NOW_S: u64 = 1_800_000_000;
+
+/// Of the node that verifies.
+pub fn terms() -> Terms {
+    Terms { instance: setting().instance, params_hash: setting().params.hash(), oracle: OracleId(4) }
+}
+
+/// The committee, as those who may connect.
+pub fn members() -> Members {
+    Members::fixed(setting().members.iter().map(|member| (member.oracle, member.key)))
+}
+
+/// Of two members, and of one that runs other parameters.
+pub fn tls_certificates() -> Vec<Vec<u8>> {
+    static ISSUED: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let of = |oracle: OracleId, params_hash: Hash32| {
+        let terms = Terms { oracle, params_hash, ..terms() };
+        tls::certificate(&terms, &oracle_key(oracle), NOW_S + 3_600, &[oracle.0 as u8; 32]).unwrap()
+    };
+    let (first, second, params) = (OracleId(1), OracleId(2), terms().params_hash);
+    ISSUED.get_or_init(|| vec![of(first, params), of(second, params), of(first, Hash32([9; 32]))]).clone()
 }
 
 // ---- cryptography ----

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::LazyLock;
-use std::sync::mpsc;
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_core::bls::{Domain, SecretKey};
@@ -16,6 +15,7 @@ use assay_core::observation::{Commit, SignedCommit};
 use assay_core::params::Params;
 use assay_core::secp;
 use assay_daemon::keystore::{self, Kdf, Password};
+use assay_oracle::peers::tls::{Members, Terms, Tls};
 use assay_oracle::signer::Protection;
 use assay_proto::oracle::v1 as wire;
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// Far beyond what anything here needs: a loaded machine must not turn a test red.
@@ -294,9 +294,19 @@ impl Setup {
         let mut node = Node { process: spec.start().unwrap(), log: self.path("log"), database: self.database(), client: None };
         let line = node.says(&["started", "grpc_addr="]).await;
         let addr = line.split("grpc_addr=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
-        node.client = Some(CommitteeClient::new(Endpoint::from_shared(format!("http://{addr}")).unwrap().connect_lazy()));
+        let number = self.config["oracle_id"].as_integer().unwrap() as u64;
+        let channel = peer_of(number).channel(OracleId(number), &format!("https://{addr}")).unwrap();
+        node.client = Some(CommitteeClient::new(channel));
         node
     }
+}
+
+/// Another member of the committee, as this oracle's peer.
+fn peer_of(oracle: u64) -> Arc<Tls> {
+    let me = if oracle == 4 { 3 } else { 4 };
+    let members = Members::fixed([(OracleId(oracle), key(oracle as u8).public_key())]);
+    let (instance, params_hash) = (world().instance(), Params::devnet().hash());
+    Tls::new(Terms { instance, params_hash, oracle: OracleId(me) }, Arc::new(key(me as u8)), members).unwrap()
 }
 
 /// A running node.
