@@ -58,7 +58,10 @@ pub struct Set {
 
 pub struct Chain {
     pub blocks: Vec<Block>,
+    /// Blocks on top that make one final.
     pub finality: usize,
+    /// The highest block that ever was final: it stays.
+    final_height: usize,
     pub pool: Vec<Submission>,
     pub sets: Vec<Set>,
     genesis_s: u64,
@@ -75,6 +78,7 @@ impl Chain {
         Self {
             blocks: vec![first],
             finality,
+            final_height: 0,
             pool: Vec::new(),
             sets,
             genesis_s,
@@ -90,7 +94,8 @@ impl Chain {
 
     /// The newest final block as seen from `head`.
     pub fn finalized(&self, head: usize) -> &Block {
-        &self.blocks[head.saturating_sub(self.finality)]
+        let own = head.saturating_sub(self.finality);
+        &self.blocks[if head == self.head() { own.max(self.final_height) } else { own }]
     }
 
     pub fn submit(&mut self, submission: Submission) {
@@ -112,11 +117,12 @@ impl Chain {
             }
         }
         self.blocks.push(Block { timestamp_s, state });
+        self.final_height = self.final_height.max(self.head().saturating_sub(self.finality));
     }
 
     /// Drops blocks above finality. Returns the epochs whose acceptance is undone.
     pub fn reorganise(&mut self, depth: usize) -> BTreeSet<u64> {
-        let depth = depth.min(self.finality.saturating_sub(1)).min(self.head());
+        let depth = depth.min(self.head() - self.final_height);
         let before: BTreeSet<u64> = self.blocks[self.head()].state.accepted.keys().copied().collect();
         self.blocks.truncate(self.blocks.len() - depth);
         let after = &self.blocks[self.head()].state.accepted;

@@ -46,6 +46,7 @@ fn one(config: Config) -> ExitCode {
         "seed 0x{:x}: {} oracles, {} of {} epochs accepted, trace {hash}",
         summary.seed, summary.oracles, summary.accepted, summary.epochs
     );
+    println!("liars: {:?}", summary.liars);
     println!("{:.1} s", began.elapsed().as_secs_f64());
     match summary.failure() {
         Some(line) => {

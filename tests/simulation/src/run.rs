@@ -74,6 +74,8 @@ pub struct Summary {
     pub oracles: u64,
     /// Epochs.
     pub epochs: u64,
+    /// Who lied, and how.
+    pub liars: Vec<(u64, Adversary)>,
     /// Reports that were accepted and final.
     pub accepted: u64,
     /// Hash over everything that happened.
@@ -103,6 +105,7 @@ pub fn run(config: Config) -> Summary {
         seed: world.config.seed,
         oracles: world.oracles,
         epochs: world.config.epochs,
+        liars: env.liars.iter().map(|(id, adversary)| (id.0, *adversary)).collect(),
         accepted: env.judge.accepted.len() as u64,
         trace: env.trace.hash(),
         violation: env.judge.violations.first().cloned(),
