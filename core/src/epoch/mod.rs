@@ -188,9 +188,17 @@ impl Close {
         self.settled
     }
 
-    /// A reveal we hold, for peers that lack it.
+    /// A reveal we hold, for peers that lack it. Commits of one oracle that differ in nothing a reveal is checked against are opened by the
+    /// same reveal, whichever of them it was matched with: an oracle that signs several gains nothing by showing each to another node.
     pub fn reveal(&self, oracle: OracleId, commit: &Hash32) -> Option<&VerifiedReveal> {
-        self.reveals.get(&(oracle, *commit))
+        self.reveals.get(&(oracle, *commit)).or_else(|| {
+            let wanted = self.commit(oracle, commit)?.commit;
+            let opens = |other: &Hash32| {
+                self.commit(oracle, other).is_some_and(|held| Commit { log_head: wanted.log_head, ..held.commit } == wanted)
+            };
+            let of = (oracle, Hash32::ZERO)..=(oracle, Hash32([0xff; 32]));
+            self.reveals.range(of).find(|((_, other), _)| opens(other)).map(|(_, verified)| verified)
+        })
     }
 
     /// A commit we hold.
@@ -521,9 +529,9 @@ impl Close {
         let mut reveals = BTreeMap::new();
         let mut complete = true;
         for (oracle, digest) in basis.included(&self.setting) {
-            match self.reveals.get(&(oracle, digest)) {
+            match self.reveal(oracle, &digest) {
                 Some(verified) => {
-                    reveals.insert(oracle, verified.clone());
+                    reveals.insert(oracle, VerifiedReveal { commit_digest: digest, ..verified.clone() });
                 }
                 None => {
                     complete = false;
