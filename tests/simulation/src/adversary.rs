@@ -8,7 +8,7 @@ use assay_core::epoch::{Basis, BitVote, Proposal, SignedBitVote, counted_commits
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::{Commit, Reveal, SignedCommit};
-use assay_core::report::{Certificate, Inputs, Outcome, signing_message};
+use assay_core::report::{Certificate, Inputs, Outcome, Report, signing_message};
 use assay_proto::oracle_convert::{MAX_MESSAGE_BYTES, Message};
 use bytes::Bytes;
 
@@ -214,6 +214,10 @@ pub fn act(node: &mut Node, env: &mut Env, epoch: u64, step: u8) {
         FORGE => {
             let Some(forged) = forged(node, env, epoch) else { return };
             env.coverage.adversary(Adversary::Forger);
+            for report in misplaced(env, &forged.report) {
+                let certificate = Certificate { report, ..forged.clone() };
+                env.chain.submit(Submission { by: node.id, certificate: Rc::new(certificate) });
+            }
             env.chain.submit(Submission { by: node.id, certificate: Rc::new(forged.clone()) });
             env.memo.encode(&Message::Certificate(Box::new(forged)))
         }
@@ -388,6 +392,20 @@ fn forged(node: &mut Node, env: &mut Env, epoch: u64) -> Option<Certificate> {
         signers[bit / 8] |= 1 << (bit % 8);
     }
     Some(Certificate { report, signers, signature: signed.signature })
+}
+
+/// The same report over another parent, of the next epoch, and one whose time is over.
+fn misplaced(env: &mut Env, report: &Report) -> Vec<Report> {
+    let orphan = Report { parent_digest: env.prng.hash32(), ..report.clone() };
+    let epoch_s = env.frames.params().epoch_ms() / 1_000;
+    let moved = |epoch: u64| Report { epoch, valid_until: report.valid_until + epoch * epoch_s - report.epoch * epoch_s, ..report.clone() };
+    let mut all = vec![orphan];
+    // The last epoch whose end is behind us: there is one when reports are late.
+    let now_ms = env.now_ms;
+    let newest = env.frames.epoch_at(now_ms).and_then(|epoch| epoch.checked_sub(1));
+    all.extend(newest.filter(|epoch| *epoch > report.epoch).map(moved));
+    all.extend(report.epoch.checked_sub(5).map(moved));
+    all
 }
 
 fn garbage(env: &mut Env, epoch: u64, parcel: ParcelId, peers: &[OracleId]) -> Sent {

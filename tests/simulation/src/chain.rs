@@ -228,25 +228,42 @@ pub enum Rpc {
     Frozen(usize),
     /// Calls the newest block final.
     Lies,
+    /// Denies the last accepted report, in a later time.
+    Denies,
     Down,
 }
 
 /// A look at the chain through an endpoint.
-pub struct View<'a> {
-    pub latest: &'a Block,
-    pub finalized: &'a Block,
+pub struct View {
+    pub latest: Block,
+    pub finalized: Block,
 }
 
+/// So much later a denying endpoint claims it is: the epoch it denies would be over, the next would not.
+const DENIED_S: u64 = 55;
+
 impl Rpc {
-    pub fn look<'a>(&self, chain: &'a Chain) -> Option<View<'a>> {
+    pub fn look(&self, chain: &Chain) -> Option<View> {
         let head = match self {
-            Self::Honest | Self::Lies => chain.head(),
+            Self::Honest | Self::Lies | Self::Denies => chain.head(),
             Self::Lags(blocks) => chain.head().saturating_sub(*blocks),
             Self::Frozen(height) => chain.head().min(*height),
             Self::Down => return None,
         };
-        let latest = &chain.blocks[head];
-        let finalized = if *self == Self::Lies { latest } else { chain.finalized(head) };
+        let latest = chain.blocks[head].clone();
+        let finalized = match self {
+            Self::Lies => latest.clone(),
+            Self::Denies => denied(chain.finalized(head)),
+            _ => chain.finalized(head).clone(),
+        };
         Some(View { latest, finalized })
     }
+}
+
+fn denied(block: &Block) -> Block {
+    let mut state = block.state.clone();
+    state.accepted.pop_last();
+    state.last = state.accepted.last_key_value().map(|(epoch, digest)| (*epoch, StoredDigest::of(digest)));
+    let timestamp_s = block.timestamp_s + DENIED_S;
+    Block { timestamp_s, state }
 }

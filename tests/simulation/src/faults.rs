@@ -64,6 +64,8 @@ listed! {
         RpcFrozen,
         /// An RPC endpoint calls its newest block final.
         RpcLies,
+        /// An RPC endpoint denies the last accepted report and says that its epoch is over.
+        RpcDenies,
         /// An RPC endpoint is away.
         RpcDown,
         /// The chain is reorganised above finality.

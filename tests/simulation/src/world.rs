@@ -303,7 +303,7 @@ impl World {
             }
             match fault {
                 Fault::DiskFull => node.disk.full = false,
-                Fault::RpcLag | Fault::RpcFrozen | Fault::RpcLies | Fault::RpcDown => node.rpc = Rpc::Honest,
+                Fault::RpcLag | Fault::RpcFrozen | Fault::RpcLies | Fault::RpcDenies | Fault::RpcDown => node.rpc = Rpc::Honest,
                 _ => {}
             }
         }
@@ -326,6 +326,7 @@ fn strike(node: &mut Node, env: &mut Env, fault: Fault, to_ms: u64) {
         Fault::RpcLag => node.rpc = Rpc::Lags(env.prng.between(2, 12) as usize),
         Fault::RpcFrozen => node.rpc = Rpc::Frozen(env.chain.head()),
         Fault::RpcLies => node.rpc = Rpc::Lies,
+        Fault::RpcDenies => node.rpc = Rpc::Denies,
         Fault::RpcDown => node.rpc = Rpc::Down,
         _ => {}
     }

@@ -166,7 +166,8 @@ pub fn look(env: &mut Env) {
         let setting = env.frames.setting(epoch);
         reports::check(env, &setting, &outcome, parent);
         money::check(env, &setting, &outcome);
-        providers::check(env, &setting, &outcome);
+        let before = parent.and_then(|digest| env.judge.records.values().find_map(|record| record.outcomes.get(&digest)).cloned());
+        providers::check(env, &setting, &outcome, before.as_deref());
         pay::check(env, &setting, &outcome);
     }
 }

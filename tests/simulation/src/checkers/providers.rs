@@ -2,7 +2,7 @@
 //! among what honest oracles saw.
 
 use assay_core::challenge::Kind;
-use assay_core::ids::OracleId;
+use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::{Outcome, Setting};
 use assay_core::verdict::Grade;
 
@@ -13,7 +13,12 @@ pub const NOT_SLASHED: &str = "an honest provider is never slashed at f liars of
 pub const NOT_FAILED: &str = "an honest provider never fails at f liars of its panel";
 pub const HONEST_RANGE: &str = "a published median lies in the honest range";
 
-pub fn check(env: &mut Env, setting: &Setting, outcome: &Outcome) {
+pub fn check(env: &mut Env, setting: &Setting, outcome: &Outcome, parent: Option<&Outcome>) {
+    let is_cleared = |provider: &ProviderId| outcome.verdicts.iter().any(|verdict| verdict.provider == *provider && verdict.slash == 0);
+    let gone = parent.into_iter().flat_map(|parent| parent.ledger.watch.keys()).filter(|at| !outcome.ledger.watch.contains_key(at));
+    if gone.into_iter().any(is_cleared) {
+        env.coverage.branch(Branch::WatchCleared);
+    }
     for verdict in &outcome.verdicts {
         let Some(panel) = outcome.panels.get(&verdict.provider) else { continue };
         if !verdict.watched.is_zero() {
@@ -41,7 +46,7 @@ fn bears(env: &Env, setting: &Setting, panel: &[OracleId]) -> bool {
     }
 }
 
-fn in_range(env: &mut Env, setting: &Setting, outcome: &Outcome, provider: assay_core::ids::ProviderId, panel: &[OracleId], median: u64) {
+fn in_range(env: &mut Env, setting: &Setting, outcome: &Outcome, provider: ProviderId, panel: &[OracleId], median: u64) {
     let is_whole = panel.len() == setting.members.len();
     let votes = |oracle: OracleId| if is_whole { setting.weight_of([&oracle]) } else { 1 };
     let (mut honest, mut lying, mut low, mut high) = (0, 0, u64::MAX, 0);
