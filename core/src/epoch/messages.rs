@@ -208,7 +208,10 @@ pub fn verify_proposal(setting: &Setting, leader: OracleId, proposal: Proposal) 
     let commit_keys: Vec<(OracleId, Hash32)> =
         proposal.basis.commits.iter().map(|signed| (signed.commit.oracle, signed.commit.digest(&setting.instance))).collect();
     let voters: Vec<OracleId> = proposal.basis.bit_votes.iter().map(|signed| signed.vote.oracle).collect();
-    if !is_ascending(&commit_keys) || !is_ascending(&voters) || commit_keys.len() > setting.members.len().saturating_mul(2) {
+    // Two show that an oracle equivocated, a third shows nothing.
+    let is_third = |(a, c): (&(OracleId, Hash32), &(OracleId, Hash32))| a.0 == c.0;
+    let has_third = commit_keys.iter().zip(commit_keys.iter().skip(2)).any(is_third);
+    if !is_ascending(&commit_keys) || !is_ascending(&voters) || has_third || commit_keys.len() > setting.members.len().saturating_mul(2) {
         return Err(MessageError::List);
     }
     for signed in &proposal.basis.commits {
@@ -218,8 +221,8 @@ pub fn verify_proposal(setting: &Setting, leader: OracleId, proposal: Proposal) 
         verify_bit_vote(setting, signed.clone())?;
     }
     let commits: BTreeSet<(OracleId, Hash32)> = commit_keys.into_iter().collect();
-    let counted = counted_commits(setting, proposal.basis.bit_votes.iter());
-    if !setting.is_quorum(setting.weight_of(&voters)) || !counted.is_subset(&commits) {
+    let counted = single(&counted_commits(setting, proposal.basis.bit_votes.iter()));
+    if !setting.is_quorum(setting.weight_of(&voters)) || !counted.iter().all(|(oracle, digest)| commits.contains(&(*oracle, *digest))) {
         return Err(MessageError::Incomplete);
     }
     Ok(Verified(proposal))
@@ -242,14 +245,21 @@ pub fn counted_commits<'a>(setting: &Setting, votes: impl Iterator<Item = &'a Si
     weights.into_iter().filter(|(_, weight)| setting.is_third(*weight)).map(|(key, _)| key).collect()
 }
 
+/// The oracles of which one commit is counted. Of whom two are, equivocated: each was in the hands of an honest voter. Then nobody has to
+/// hold both to follow, so that showing one commit to each half of the committee stops nothing.
+pub(super) fn single(counted: &BTreeSet<(OracleId, Hash32)>) -> BTreeMap<OracleId, Hash32> {
+    let commits_of = |oracle: OracleId| counted.range((oracle, Hash32::ZERO)..=(oracle, Hash32([0xff; 32]))).count();
+    counted.iter().copied().filter(|(oracle, _)| commits_of(*oracle) == 1).collect()
+}
+
 impl Basis {
-    /// The reveals that count: voted for by more than 1/3 and not by an oracle of which the proposal carries two commits.
+    /// The reveals that count: voted for by more than 1/3, and neither is another commit of the same oracle nor does the proposal carry one.
     pub fn included(&self, setting: &Setting) -> BTreeMap<OracleId, Hash32> {
         let mut commits: BTreeMap<OracleId, BTreeSet<Hash32>> = BTreeMap::new();
         for signed in &self.commits {
             commits.entry(signed.commit.oracle).or_default().insert(signed.commit.digest(&setting.instance));
         }
-        counted_commits(setting, self.bit_votes.iter())
+        single(&counted_commits(setting, self.bit_votes.iter()))
             .into_iter()
             .filter(|(oracle, _)| commits.get(oracle).is_some_and(|digests| digests.len() == 1))
             .collect()

@@ -191,9 +191,17 @@ impl Close {
         self.settled
     }
 
-    /// A reveal we hold, for peers that lack it.
+    /// A reveal we hold, for peers that lack it. Commits of one oracle that differ in nothing a reveal is checked against are opened by the
+    /// same reveal, whichever of them it was matched with: an oracle that signs several gains nothing by showing each to another node.
     pub fn reveal(&self, oracle: OracleId, commit: &Hash32) -> Option<&VerifiedReveal> {
-        self.reveals.get(&(oracle, *commit))
+        self.reveals.get(&(oracle, *commit)).or_else(|| {
+            let wanted = self.commit(oracle, commit)?.commit;
+            let opens = |other: &Hash32| {
+                self.commit(oracle, other).is_some_and(|held| Commit { log_head: wanted.log_head, ..held.commit } == wanted)
+            };
+            let of = (oracle, Hash32::ZERO)..=(oracle, Hash32([0xff; 32]));
+            self.reveals.range(of).find(|((_, other), _)| opens(other)).map(|(_, verified)| verified)
+        })
     }
 
     /// A commit we hold.
@@ -495,24 +503,50 @@ impl Close {
         if !(complete || due) || !self.setting.is_quorum(self.setting.weight_of(&voters)) {
             return;
         }
-        let counted = counted_commits(&self.setting, self.bit_votes.values());
-        // A commit that counts was withheld from us: nobody could follow our proposal, so another leader's turn comes.
-        if !counted.iter().all(|key| self.commits.contains_key(key)) {
-            return;
-        }
-        // Every commit that counts, and every second commit as evidence of equivocation.
-        let commits: Vec<SignedCommit> = self
-            .commits
-            .iter()
-            .filter(|((oracle, digest), _)| counted.contains(&(*oracle, *digest)) || self.commits_of(*oracle) > 1)
-            .map(|(_, held)| held.signed)
-            .collect();
-        let basis = Basis { commits, bit_votes: self.bit_votes.values().cloned().collect() };
+        let Some(basis) = self.basis() else { return };
         let Some(outcome) = self.compute(self.view, &basis, effects) else { return };
         let digest = outcome.ledger.digest;
         self.outcomes.insert(digest, outcome);
         self.own_draft = Some(Draft { view: self.view, basis, digest });
         self.decided.entry(self.view).or_insert((digest, 0));
+    }
+
+    /// What to propose: every bit-vote held, but for those that name commits withheld from us. Of these as few are left out as it takes, so
+    /// that liars who vote for what nobody else was shown do not keep honest leaders from proposing. Any quorum has every timely reveal.
+    fn basis(&self) -> Option<Basis> {
+        let mut bit_votes = self.bit_votes.clone();
+        let counted = loop {
+            let counted = messages::single(&counted_commits(&self.setting, bit_votes.values()));
+            let withheld: BTreeSet<(OracleId, Hash32)> =
+                counted.iter().map(|(o, d)| (*o, *d)).filter(|key| !self.commits.contains_key(key)).collect();
+            if withheld.is_empty() {
+                break counted;
+            }
+            let names = |signed: &SignedBitVote| signed.vote.held.iter().filter(|key| withheld.contains(key)).count();
+            let (voter, _) = bit_votes.iter().max_by_key(|(voter, signed)| (names(signed), **voter))?;
+            let voter = *voter;
+            bit_votes.remove(&voter);
+            if !self.setting.is_quorum(self.setting.weight_of(bit_votes.keys())) {
+                // Nobody could follow: another leader's turn comes.
+                return None;
+            }
+        };
+        // Every commit that counts, and a second one of its oracle as evidence of equivocation; of others two or none.
+        let mut commits = Vec::new();
+        for member in &self.setting.members {
+            let of = (member.oracle, Hash32::ZERO)..=(member.oracle, Hash32([0xff; 32]));
+            let mut held: Vec<(&Hash32, &SignedCommit)> =
+                self.commits.range(of).map(|((_, digest), held)| (digest, &held.signed)).collect();
+            let single = counted.get(&member.oracle);
+            held.sort_by_key(|(digest, _)| single != Some(*digest));
+            held.truncate(2);
+            if held.len() < 2 && single.is_none() {
+                continue;
+            }
+            held.sort_by_key(|(digest, _)| **digest);
+            commits.extend(held.into_iter().map(|(_, signed)| *signed));
+        }
+        Some(Basis { commits, bit_votes: bit_votes.into_values().collect() })
     }
 
     /// Decides to sign the current view's proposal if recomputing it gives the same digest.
@@ -551,9 +585,9 @@ impl Close {
         let mut reveals = BTreeMap::new();
         let mut complete = true;
         for (oracle, digest) in basis.included(&self.setting) {
-            match self.reveals.get(&(oracle, digest)) {
+            match self.reveal(oracle, &digest) {
                 Some(verified) => {
-                    reveals.insert(oracle, verified.clone());
+                    reveals.insert(oracle, VerifiedReveal { commit_digest: digest, ..verified.clone() });
                 }
                 None => {
                     complete = false;
