@@ -133,7 +133,7 @@ impl Memo {
                 certificate.verify(setting).map_err(|_| Refusal::ForGood)?;
                 Input::Certificate(certificate.clone())
             }
-            Message::Reveal(_) => return Err(Refusal::ForGood),
+            Message::Reveal(_) | Message::Misbehaviour(_) => return Err(Refusal::ForGood),
         })
     }
 
