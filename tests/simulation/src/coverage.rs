@@ -70,6 +70,8 @@ listed! {
         FallbackSeed,
         /// A report was insecure: too little weight under the beacon's own seeds.
         InsecureReport,
+        /// A node found a proof that a member broke the protocol.
+        MisbehaviourProven,
         /// Two commits excluded an oracle.
         EquivocatorExcluded,
         /// A reveal did not match any commit held.

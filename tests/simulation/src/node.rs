@@ -240,6 +240,10 @@ impl Node {
         if let Input::Reveal(verified) = &input {
             env.judge.revealed(epoch, verified);
         }
+        for proof in running.close.misbehaviour(&input) {
+            env.coverage.branch(Branch::MisbehaviourProven);
+            env.judge.proven(&proof, &running.setting, env.now_ms);
+        }
         if !running.close.is_news(&input) {
             env.coverage.branch(Branch::NoNews);
             return true;

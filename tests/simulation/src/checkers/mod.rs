@@ -2,6 +2,7 @@
 
 mod disturbances;
 mod liveness;
+mod misbehaviour;
 mod money;
 mod pay;
 mod providers;
@@ -12,7 +13,7 @@ mod signing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use assay_core::epoch::Basis;
+use assay_core::epoch::{Basis, Offence};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::VerifiedReveal;
@@ -67,6 +68,7 @@ pub struct Judge {
     pub clocks_ms: BTreeMap<OracleId, i64>,
     liars: BTreeSet<OracleId>,
     statements: BTreeMap<(OracleId, Kind, u64, u64), Hash32>,
+    proofs: BTreeSet<(OracleId, Offence, u64)>,
     records: BTreeMap<u64, Record>,
     unallocated: u128,
 }
@@ -135,6 +137,7 @@ impl Judge {
         let last = self.accepted.keys().next_back().copied().unwrap_or(0);
         self.records.retain(|at, _| *at >= epoch.min(last));
         self.statements.retain(|(_, _, at, _), _| *at >= epoch);
+        self.proofs.retain(|(_, _, at)| *at >= epoch);
     }
 }
 
