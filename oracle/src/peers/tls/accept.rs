@@ -84,7 +84,7 @@ async fn authenticate(stream: TcpStream, origin: Origin, tls: &Arc<Tls>, gate: &
             return None;
         }
     };
-    let peer: Verified = tls.peer(&stream.get_ref().1, None).ok()?;
+    let peer: Verified = tls.peer(stream.get_ref().1, None).ok()?;
     gate.retain(|oracle| tls.members.is_member(oracle));
     gate.prove(peer.oracle, origin);
     Some(tls.connections.open(peer, Direction::Incoming, TlsStream::Server(stream)))

@@ -58,7 +58,8 @@ impl Credentials {
 /// A fresh key with a certificate of one day.
 pub(super) fn issue(terms: &Terms, verdict: &dyn VerdictKey, now_s: u64) -> Result<CertifiedKey, TlsError> {
     let not_after_s = now_s.saturating_add(LIFETIME_S);
-    certify(terms, verdict, not_after_s, key_of(&*fresh_secret()?)?)
+    let secret = fresh_secret()?;
+    certify(terms, verdict, not_after_s, key_of(&secret)?)
 }
 
 fn fresh_secret() -> Result<Zeroizing<[u8; 32]>, TlsError> {

@@ -55,7 +55,7 @@ impl Tls {
                 self.complain(oracle, refused);
             }
         })?;
-        let peer = self.peer(&stream.get_ref().1, Some(oracle)).map_err(io::Error::other)?;
+        let peer = self.peer(stream.get_ref().1, Some(oracle)).map_err(io::Error::other)?;
         if let Err(refused) = self.verifier.agrees(&peer) {
             self.complain(oracle, &refused);
             // A courtesy; that it may fail changes nothing.
