@@ -568,7 +568,6 @@ impl Reveal {
     /// Everything that is said of one provider, against its schedule: what was scheduled is a function of the VRFs, never an oracle's
     /// word. Call after [`Self::check_vrfs`]. Returns what each fact proves.
     fn check_pairs(&self, setting: &Setting) -> Result<Vec<Fault>, RevealError> {
-        let limit = usize::try_from(setting.params.facts_per_provider).unwrap_or(usize::MAX);
         let mut facts: BTreeMap<ProviderId, Vec<(usize, &Fact)>> = BTreeMap::new();
         for (at, fact) in self.facts.iter().enumerate() {
             facts.entry(fact.challenge.provider).or_default().push((at, fact));
@@ -580,31 +579,48 @@ impl Reveal {
             }
         }
         let panels = setting.panels(&self.seeds.epoch);
-        let mut faults = BTreeMap::new();
-        for SaltedObservation { observation, .. } in &self.observations {
-            let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
-            let panel = panels.of(observation.provider);
-            let schedule =
-                PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
-            if tallies(&observation.counts.numbers()).any(|tally| tally.scheduled != schedule.scheduled(tally.kind)) {
-                return Err(RevealError::Observation);
-            }
-            let own = facts.remove(&observation.provider).unwrap_or_default();
-            let digests: Vec<Hash32> = own.iter().map(|(_, fact)| fact.digest()).collect();
-            if digests.len() > limit || facts_root(&digests) != observation.facts_root {
-                return Err(RevealError::Facts);
-            }
-            for (at, fact) in own {
-                faults.insert(at, fact.verify(setting, &schedule, &terms.keys)?);
-            }
-            check_struck(observation, struck.remove(&observation.provider), &schedule)?;
+        let check = |salted: &SaltedObservation| {
+            let provider = salted.observation.provider;
+            let own = facts.get(&provider).map_or(&[][..], Vec::as_slice);
+            self.check_pair(setting, &panels.of(provider), &salted.observation, own, struck.get(&provider).copied())
+        };
+        // Each by itself, so that many can be checked at once; the first that does not hold counts.
+        let parts = Threads::available().parts(&self.observations, |part| part.iter().map(check).collect::<Result<Vec<_>, _>>());
+        let checked = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let is_observed =
+            |provider: &ProviderId| self.observations.binary_search_by_key(provider, |salted| salted.observation.provider).is_ok();
+        if !facts.keys().all(is_observed) {
+            return Err(RevealError::Facts);
         }
-        // What is left over is about providers that are not observed here.
-        match (facts.is_empty(), struck.is_empty()) {
-            (true, true) => Ok(faults.into_values().collect()),
-            (false, _) => Err(RevealError::Facts),
-            (true, false) => Err(RevealError::Struck),
+        if !struck.keys().all(is_observed) {
+            return Err(RevealError::Struck);
         }
+        let faults: BTreeMap<usize, Fault> = checked.into_iter().flatten().flatten().collect();
+        Ok(faults.into_values().collect())
+    }
+
+    fn check_pair(
+        &self,
+        setting: &Setting,
+        panel: &[OracleId],
+        observation: &Observation,
+        facts: &[(usize, &Fact)],
+        struck: Option<&Challenge>,
+    ) -> Result<Vec<(usize, Fault)>, RevealError> {
+        let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
+        let schedule = PairSchedule::new(setting, panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
+        if tallies(&observation.counts.numbers()).any(|tally| tally.scheduled != schedule.scheduled(tally.kind)) {
+            return Err(RevealError::Observation);
+        }
+        let limit = usize::try_from(setting.params.facts_per_provider).unwrap_or(usize::MAX);
+        let digests: Vec<Hash32> = facts.iter().map(|(_, fact)| fact.digest()).collect();
+        if digests.len() > limit || facts_root(&digests) != observation.facts_root {
+            return Err(RevealError::Facts);
+        }
+        let prove = |(at, fact): &(usize, &Fact)| Ok((*at, fact.verify(setting, &schedule, &terms.keys)?));
+        let faults = facts.iter().map(prove).collect::<Result<_, RevealError>>()?;
+        check_struck(observation, struck, &schedule)?;
+        Ok(faults)
     }
 }
 

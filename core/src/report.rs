@@ -182,6 +182,8 @@ impl Outcome {
         let judging = Judging::new(inputs);
         let parts = threads.parts(&setting.providers, |providers| judging.judge(providers));
         let Judged { mut verdicts, panels, watch, vectors, lazy } = Judged::joined(parts, setting.providers.len());
+        let panels: BTreeMap<ProviderId, Vec<OracleId>> = panels.into_iter().collect();
+        let obs_root = StandardTree::on(threads, vectors).root();
         let paid_oracles: BTreeSet<OracleId> =
             judging.counted.keys().copied().filter(|oracle| setting.member(*oracle).is_some() && !lazy.contains(oracle)).collect();
         fit_budget(&mut verdicts, paid_oracles.len(), setting);
@@ -200,7 +202,7 @@ impl Outcome {
             seed_secure: judging.secure,
             params_hash: setting.params.hash(),
             bit_votes_root: inputs.bit_votes_root,
-            obs_root: StandardTree::on(threads, vectors).root(),
+            obs_root,
             result_root: trees.results.root(),
             reward_root: trees.rewards.root(),
             slash_root: trees.slashes.root(),
@@ -210,7 +212,7 @@ impl Outcome {
             data_digest: data_digest(inputs.reveals),
         };
         ledger.digest = report.digest();
-        (Self { report, verdicts, panels: panels.into_iter().collect(), paid_oracles, ledger }, trees)
+        (Self { report, verdicts, panels, paid_oracles, ledger }, trees)
     }
 
     /// Whether everything here stands under a (certified) report's roots. What a peer sends is believed only then.

@@ -186,7 +186,8 @@ fn take(bytes: &mut &[u8]) -> u64 {
 
 impl From<Vec<Counts>> for CountsList {
     fn from(list: Vec<Counts>) -> Self {
-        Self { packed: Some(packed(&list).into()), ..Self::default() }
+        // Copied, not shrunk: what a shrunk string leaves behind is too small for the next one.
+        Self { packed: Some(packed(&list).as_slice().into()), ..Self::default() }
     }
 }
 
@@ -236,7 +237,7 @@ impl<'a> IntoIterator for &'a mut CountsList {
 
 impl Clone for CountsList {
     fn clone(&self) -> Self {
-        Self { packed: Some(self.bytes().into()), ..Self::default() }
+        Self { packed: Some(self.bytes().as_ref().into()), ..Self::default() }
     }
 }
 
