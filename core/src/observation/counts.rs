@@ -51,7 +51,7 @@ impl Counts {
 pub struct CountsList {
     /// `None` once the list was changed: then `changed` is what counts.
     packed: Option<Box<[u8]>>,
-    looked_at: OnceLock<Box<Vec<Counts>>>,
+    looked_at: OnceLock<Vec<Counts>>,
     changed: Vec<Counts>,
 }
 
@@ -202,7 +202,7 @@ impl Deref for CountsList {
 
     fn deref(&self) -> &Vec<Counts> {
         match &self.packed {
-            Some(bytes) => self.looked_at.get_or_init(|| Box::new(unpacked(bytes))),
+            Some(bytes) => self.looked_at.get_or_init(|| unpacked(bytes)),
             None => &self.changed,
         }
     }
@@ -211,7 +211,7 @@ impl Deref for CountsList {
 impl DerefMut for CountsList {
     fn deref_mut(&mut self) -> &mut Vec<Counts> {
         if let Some(bytes) = self.packed.take() {
-            self.changed = self.looked_at.take().map_or_else(|| unpacked(&bytes), |list| *list);
+            self.changed = self.looked_at.take().unwrap_or_else(|| unpacked(&bytes));
         }
         &mut self.changed
     }
