@@ -27,5 +27,6 @@ pub mod replica;
 pub mod report;
 pub mod secp;
 pub mod slice;
+pub mod spread;
 pub mod transcript;
 pub mod verdict;

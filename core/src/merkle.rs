@@ -2,6 +2,7 @@
 
 use crate::abi::Words;
 use crate::hash::{Hash32, keccak};
+use crate::spread::Threads;
 
 /// The longest proof accepted from outside: trees of up to 2^40 leaves.
 pub const MAX_PROOF: usize = 40;
@@ -25,21 +26,32 @@ pub struct StandardTree {
 
 impl StandardTree {
     /// Builds the tree; the order of `leaves` does not matter.
-    pub fn new(mut leaves: Vec<Hash32>) -> Self {
+    pub fn new(leaves: Vec<Hash32>) -> Self {
+        Self::on(Threads::available(), leaves)
+    }
+
+    /// As [`Self::new`], on so many threads.
+    pub(crate) fn on(threads: Threads, mut leaves: Vec<Hash32>) -> Self {
         leaves.sort_unstable();
         let count = leaves.len();
         let inner = count.saturating_sub(1);
         let mut nodes = vec![Hash32::ZERO; inner];
         nodes.extend(leaves.into_iter().rev());
-        for index in (0..inner).rev() {
-            let (left, right) = children(index);
-            let hash = match (nodes.get(left), nodes.get(right)) {
-                (Some(a), Some(b)) => parent(a, b),
-                _ => Hash32::ZERO,
-            };
-            if let Some(node) = nodes.get_mut(index) {
-                *node = hash;
-            }
+        // A level at a time, from the lowest: the nodes of one do not need each other, and their children stand behind them.
+        let mut end = inner;
+        while end > 0 {
+            let start = 1usize.wrapping_shl(end.ilog2()).saturating_sub(1);
+            let (upper, lower) = nodes.split_at_mut(end);
+            let level = upper.get_mut(start..).unwrap_or_default();
+            let child = |index: usize| index.checked_sub(end).and_then(|at| lower.get(at));
+            threads.fill(level, |at| {
+                let (left, right) = children(start.saturating_add(at));
+                match (child(left), child(right)) {
+                    (Some(a), Some(b)) => parent(a, b),
+                    _ => Hash32::ZERO,
+                }
+            });
+            end = start;
         }
         Self { nodes, leaves: count }
     }
@@ -95,6 +107,19 @@ mod tests {
                 assert!(!verify(&tree.root(), &leaf(&Words::new().with(&count)), &proof));
             }
             assert_eq!(tree.proof(&leaf(&Words::new().with(&count))), None);
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_builds_the_same_tree() {
+        for count in [0, 1, 2, 3, 1_023, 1_024, 1_025, 5_000] {
+            let leaves: Vec<Hash32> = (0..count).map(|i: u64| leaf(&Words::new().with(&i))).collect();
+            let [one, three] = [1, 3].map(|threads| StandardTree::on(Threads::new(threads), leaves.clone()).nodes);
+            assert_eq!(one, three);
+            // By the definition: every inner node is over its two children.
+            for (index, node) in one.iter().enumerate().take(one.len() / 2) {
+                assert_eq!(*node, parent(&one[2 * index + 1], &one[2 * index + 2]));
+            }
         }
     }
 

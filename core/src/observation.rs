@@ -1,62 +1,29 @@
 //! What one oracle says of one provider for one epoch, the facts that prove a fault, and the commit–reveal around both.
 
+mod counts;
+
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+pub use counts::{Counts, CountsList};
+pub(crate) use counts::{Tally, tallies};
 
 use crate::abi::Words;
 use crate::bls::{BlsError, Domain, PublicKey, Signature};
 use crate::challenge::compact::{CompactAnswer, ProofGroup};
 use crate::challenge::kinds::storage::Storage;
 use crate::challenge::schedule::vrf_message;
-use crate::challenge::{Challenge, ChallengeKind, Kind, Kinds, STORAGE_SAMPLES, Sample};
+use crate::challenge::{Challenge, Kind, Kinds, STORAGE_SAMPLES, Sample};
 use crate::claim::{Claim, ClaimProof, ClaimRoot};
 use crate::compact::{self, Name, Proof, TAG_KEY_BYTES, TagKey};
-use crate::hash::Hash32;
+use crate::hash::{Hash32, keccak};
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle;
 use crate::report::Setting;
 use crate::secp::{self, Signature65};
 use crate::slice::Slice;
+use crate::spread::Threads;
 use crate::transcript::PairSchedule;
-
-/// What one oracle counted of one kind of challenge. The kind says what a ground (a way to be bad) and a reading (a figure for people) is.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Counts {
-    /// The kind.
-    pub kind: Kind,
-    /// What the VRFs schedule.
-    pub scheduled: u64,
-    /// What was asked without a fault of the oracle's own; never more than scheduled.
-    pub counted: u64,
-    /// Bad events by ground; each is at most `counted`.
-    pub bad: Vec<u64>,
-    /// For reading only.
-    pub readings: Vec<u64>,
-}
-
-impl Counts {
-    /// Nothing counted of what is scheduled.
-    pub fn none(plug: &dyn ChallengeKind, scheduled: u64) -> Self {
-        let (grounds, readings) = plug.arity();
-        Self { kind: plug.kind(), scheduled, counted: 0, bad: vec![0; grounds], readings: vec![0; readings] }
-    }
-
-    /// Bad events on one ground; 0 for a ground that the kind does not have.
-    pub fn bad_on(&self, ground: usize) -> u64 {
-        self.bad.get(ground).copied().unwrap_or(0)
-    }
-
-    /// One reading; 0 for one that the kind does not have.
-    pub fn reading(&self, index: usize) -> u64 {
-        self.readings.get(index).copied().unwrap_or(0)
-    }
-
-    fn is_of(&self, plug: &dyn ChallengeKind) -> bool {
-        self.kind == plug.kind()
-            && (self.bad.len(), self.readings.len()) == plug.arity()
-            && self.counted <= self.scheduled
-            && self.bad.iter().all(|bad| *bad <= self.counted)
-    }
-}
 
 /// What an oracle saw of the challenge that the whole panel watches (see [`crate::report::Ledger::watch`]).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -102,7 +69,7 @@ pub struct Observation {
     /// Who measured.
     pub oracle: OracleId,
     /// One entry for every kind of the network, ascending.
-    pub counts: Vec<Counts>,
+    pub counts: CountsList,
     /// What became of the challenge that the whole panel watches.
     pub witness: Witness,
     /// Digest of an own challenge that struck out: asked again and again, never answered. Zero for none.
@@ -135,35 +102,41 @@ impl Observation {
 
     /// The words of `assay.observation.v1`, without the salt. Every list is preceded by its length.
     pub fn words(&self) -> Words {
-        let mut words = Words::tagged("assay.observation.v1").with(&self.epoch).with(&self.provider).with(&self.oracle);
-        words.push(&(self.counts.len() as u64));
-        for counts in &self.counts {
-            words.push(&counts.kind.0);
-            words.push(&counts.scheduled);
-            words.push(&counts.counted);
-            for list in [&counts.bad, &counts.readings] {
-                words.push(&(list.len() as u64));
-                list.iter().for_each(|value| words.push(value));
-            }
-        }
-        let (how, challenge) = self.witness.parts();
-        words.with(&how).with(&challenge).with(&self.struck).with(&self.evidence_root).with(&self.facts_root)
+        let bytes = self.word_bytes();
+        let mut words = Words::new();
+        bytes.as_chunks().0.iter().for_each(|word| words.push(&Hash32(*word)));
+        words
     }
 
     /// One word for the panel vector of `obsRoot`.
     pub fn word(&self) -> Hash32 {
-        self.words().keccak()
+        keccak([&self.word_bytes()])
     }
 
     /// The leaf under a commit: salted, so that it cannot be guessed before the reveal.
     pub fn leaf(&self, salt: &Hash32) -> Hash32 {
-        merkle::leaf(&self.words().with(salt))
+        let once = keccak([&self.word_bytes(), salt.as_bytes()]);
+        keccak([once.as_bytes()])
     }
 
-    /// Whether it has exactly the network's kinds, and the counts can be true at all.
-    fn is_consistent(&self, kinds: Kinds) -> bool {
-        let plugs: Vec<_> = kinds.iter().collect();
-        self.counts.len() == plugs.len() && self.counts.iter().zip(plugs).all(|(counts, plug)| counts.is_of(plug))
+    /// Two thousand bytes, nearly all of them zero: written in one go, because a close does so a hundred thousand times.
+    fn word_bytes(&self) -> Vec<u8> {
+        static TAG: LazyLock<Hash32> = LazyLock::new(|| crate::hash::tag("assay.observation.v1"));
+        let (how, challenge) = self.witness.parts();
+        let counts = self.counts.numbers();
+        let numbers = [self.epoch, self.provider.0, self.oracle.0].into_iter().chain(counts.iter().copied()).chain([u64::from(how)]);
+        let hashes = [challenge, self.struck, self.evidence_root, self.facts_root];
+        let count = counts.len().saturating_add(5).saturating_add(hashes.len());
+        let mut bytes = vec![0; count.saturating_mul(32)];
+        let mut words = bytes.as_chunks_mut::<32>().0.iter_mut();
+        [TAG.0].into_iter().zip(words.by_ref()).for_each(|(tag, word)| *word = tag);
+        for (number, word) in numbers.zip(words.by_ref()) {
+            if let Some(low) = word.last_chunk_mut() {
+                *low = number.to_be_bytes();
+            }
+        }
+        hashes.iter().zip(words).for_each(|(hash, word)| *word = hash.0);
+        bytes
     }
 }
 
@@ -542,7 +515,7 @@ pub fn facts_root<'a>(facts: impl IntoIterator<Item = &'a Hash32>) -> Hash32 {
 impl Reveal {
     /// The root and count that a commit to these observations names.
     pub fn root(&self) -> Hash32 {
-        merkle::root(self.observations.iter().map(|salted| salted.observation.leaf(&salted.salt)).collect())
+        merkle::root(Threads::available().map(&self.observations, |salted| salted.observation.leaf(&salted.salt)))
     }
 
     /// Checks everything a commit and the chain allow to check.
@@ -571,7 +544,7 @@ impl Reveal {
         let mut previous = None;
         for SaltedObservation { observation, .. } in &self.observations {
             let ordered = previous.is_none_or(|previous| previous < observation.provider);
-            if !ordered || observation.epoch != self.epoch || observation.oracle != self.oracle || !observation.is_consistent(kinds) {
+            if !ordered || observation.epoch != self.epoch || observation.oracle != self.oracle || !observation.counts.are_of(kinds) {
                 return Err(RevealError::Observation);
             }
             previous = Some(observation.provider);
@@ -595,7 +568,6 @@ impl Reveal {
     /// Everything that is said of one provider, against its schedule: what was scheduled is a function of the VRFs, never an oracle's
     /// word. Call after [`Self::check_vrfs`]. Returns what each fact proves.
     fn check_pairs(&self, setting: &Setting) -> Result<Vec<Fault>, RevealError> {
-        let limit = usize::try_from(setting.params.facts_per_provider).unwrap_or(usize::MAX);
         let mut facts: BTreeMap<ProviderId, Vec<(usize, &Fact)>> = BTreeMap::new();
         for (at, fact) in self.facts.iter().enumerate() {
             facts.entry(fact.challenge.provider).or_default().push((at, fact));
@@ -607,31 +579,48 @@ impl Reveal {
             }
         }
         let panels = setting.panels(&self.seeds.epoch);
-        let mut faults = BTreeMap::new();
-        for SaltedObservation { observation, .. } in &self.observations {
-            let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
-            let panel = panels.of(observation.provider);
-            let schedule =
-                PairSchedule::new(setting, &panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
-            if observation.counts.iter().any(|counts| counts.scheduled != schedule.scheduled(counts.kind)) {
-                return Err(RevealError::Observation);
-            }
-            let own = facts.remove(&observation.provider).unwrap_or_default();
-            let digests: Vec<Hash32> = own.iter().map(|(_, fact)| fact.digest()).collect();
-            if digests.len() > limit || facts_root(&digests) != observation.facts_root {
-                return Err(RevealError::Facts);
-            }
-            for (at, fact) in own {
-                faults.insert(at, fact.verify(setting, &schedule, &terms.keys)?);
-            }
-            check_struck(observation, struck.remove(&observation.provider), &schedule)?;
+        let check = |salted: &SaltedObservation| {
+            let provider = salted.observation.provider;
+            let own = facts.get(&provider).map_or(&[][..], Vec::as_slice);
+            self.check_pair(setting, &panels.of(provider), &salted.observation, own, struck.get(&provider).copied())
+        };
+        // Each by itself, so that many can be checked at once; the first that does not hold counts.
+        let parts = Threads::available().parts(&self.observations, |part| part.iter().map(check).collect::<Result<Vec<_>, _>>());
+        let checked = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let is_observed =
+            |provider: &ProviderId| self.observations.binary_search_by_key(provider, |salted| salted.observation.provider).is_ok();
+        if !facts.keys().all(is_observed) {
+            return Err(RevealError::Facts);
         }
-        // What is left over is about providers that are not observed here.
-        match (facts.is_empty(), struck.is_empty()) {
-            (true, true) => Ok(faults.into_values().collect()),
-            (false, _) => Err(RevealError::Facts),
-            (true, false) => Err(RevealError::Struck),
+        if !struck.keys().all(is_observed) {
+            return Err(RevealError::Struck);
         }
+        let faults: BTreeMap<usize, Fault> = checked.into_iter().flatten().flatten().collect();
+        Ok(faults.into_values().collect())
+    }
+
+    fn check_pair(
+        &self,
+        setting: &Setting,
+        panel: &[OracleId],
+        observation: &Observation,
+        facts: &[(usize, &Fact)],
+        struck: Option<&Challenge>,
+    ) -> Result<Vec<(usize, Fault)>, RevealError> {
+        let terms = setting.provider(observation.provider).ok_or(RevealError::Observation)?;
+        let schedule = PairSchedule::new(setting, panel, terms, self.oracle, &self.seeds, &self.vrfs).ok_or(RevealError::Observation)?;
+        if tallies(&observation.counts.numbers()).any(|tally| tally.scheduled != schedule.scheduled(tally.kind)) {
+            return Err(RevealError::Observation);
+        }
+        let limit = usize::try_from(setting.params.facts_per_provider).unwrap_or(usize::MAX);
+        let digests: Vec<Hash32> = facts.iter().map(|(_, fact)| fact.digest()).collect();
+        if digests.len() > limit || facts_root(&digests) != observation.facts_root {
+            return Err(RevealError::Facts);
+        }
+        let prove = |(at, fact): &(usize, &Fact)| Ok((*at, fact.verify(setting, &schedule, &terms.keys)?));
+        let faults = facts.iter().map(prove).collect::<Result<_, RevealError>>()?;
+        check_struck(observation, struck, &schedule)?;
+        Ok(faults)
     }
 }
 
@@ -640,7 +629,8 @@ fn check_struck(observation: &Observation, struck: Option<&Challenge>, schedule:
     let holds = match struck {
         None => observation.struck.is_zero(),
         Some(challenge) => {
-            let silent = observation.of(Kind::STORAGE).map_or(0, |counts| counts.bad_on(Storage::SILENT));
+            let numbers = observation.counts.numbers();
+            let silent = tallies(&numbers).find(|tally| tally.kind == Kind::STORAGE).map_or(0, |tally| tally.bad_on(Storage::SILENT));
             challenge.digest() == observation.struck
                 && challenge.kind == Kind::STORAGE
                 && schedule.has(challenge)

@@ -1,25 +1,30 @@
 //! An epoch's report: verdicts and money as roots, and the certificate that makes it count.
 
 mod certificate;
+mod judging;
 mod ledger;
 mod setting;
+mod trees;
 
 pub use certificate::{Certificate, CertificateError};
 pub use ledger::{Ledger, Payee, Standing, Watched};
 pub use setting::{Member, Panels, ProviderTerms, Setting};
+pub use trees::Trees;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use judging::{Judged, Judging};
+
 use crate::abi::Words;
-use crate::challenge::{Challenge, Kind};
 use crate::hash::Hash32;
 use crate::ids::{Address, Instance, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};
-use crate::observation::{Fact, Observation, VerifiedReveal};
+use crate::observation::VerifiedReveal;
 use crate::params::PPM;
-use crate::verdict::{Case, Panel, PanelKind, PanelSeat, ProvenFact, Verdict, share};
+use crate::spread::Threads;
+use crate::verdict::{Verdict, share};
 
 /// What the committee signs and the contract stores; field order is the ABI's (`docs/protocol.md`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -163,64 +168,27 @@ pub fn slash_leaf(verdict: &Verdict) -> Option<Hash32> {
 impl Outcome {
     /// Computes the report. Every oracle and every auditor gets the same bytes from the same inputs.
     pub fn compute(inputs: &Inputs<'_>) -> Self {
+        Self::compute_with_trees(inputs).0
+    }
+
+    /// As [`Self::compute`], with the trees that proofs are taken from.
+    pub fn compute_with_trees(inputs: &Inputs<'_>) -> (Self, Trees) {
+        Self::compute_on(Threads::available(), inputs)
+    }
+
+    /// As [`Self::compute_with_trees`], on so many threads: what comes out does not depend on it.
+    pub fn compute_on(threads: Threads, inputs: &Inputs<'_>) -> (Self, Trees) {
         let setting = inputs.setting;
-        let seeds = leading_seeds(setting, inputs.reveals);
-        let epoch_seed = seeds.as_ref().map_or(Hash32::ZERO, |seeds| seeds.epoch);
-        let secure = seeds.as_ref().is_some_and(|seeds| seeds.secure);
-        let counted: BTreeMap<OracleId, &VerifiedReveal> = inputs
-            .reveals
-            .iter()
-            .filter(|(_, verified)| seeds.as_ref().is_some_and(|seeds| verified.reveal.seeds.digest() == seeds.digest))
-            .map(|(oracle, verified)| (*oracle, verified))
-            .collect();
-        let drawn = setting.panels(&epoch_seed);
-        let facts = facts_by_provider(&counted, inputs.parent);
-        let refuted = refuted(&counted, inputs.parent);
-        let mut panels = BTreeMap::new();
-        let mut watch = BTreeMap::new();
-        let mut vectors = Vec::with_capacity(setting.providers.len());
-        let mut verdicts = Vec::with_capacity(setting.providers.len());
-        for terms in &setting.providers {
-            let Some(class) = setting.params.class(terms.class_id) else { continue };
-            let members = drawn.of(terms.provider);
-            let seats: Vec<PanelSeat<'_>> = members
-                .iter()
-                .map(|oracle| PanelSeat {
-                    oracle: *oracle,
-                    weight: setting.member(*oracle).map_or(0, |member| member.weight),
-                    seen: observation_of(&counted, *oracle, terms.provider),
-                })
-                .collect();
-            let kind = if members.len() == setting.members.len() {
-                PanelKind::WholeSet { total_weight: setting.total_weight() }
-            } else {
-                PanelKind::Drawn
-            };
-            let case = Case {
-                epoch: setting.epoch,
-                provider: terms.provider,
-                class,
-                stake: terms.stake,
-                panel: Panel { seats: &seats, kind },
-                facts: facts.get(&terms.provider).map_or(&[], Vec::as_slice),
-                watched: inputs.parent.watch.get(&terms.provider),
-                is_refuted: refuted.contains(&terms.provider),
-                struck: struck(&counted, &members, terms.provider),
-                secure,
-                previous_multiplier_ppm: inputs.parent.providers.get(&terms.provider).map_or(PPM, |s| s.multiplier_ppm),
-            };
-            vectors.push(panel_leaf(terms.provider, &seats));
-            verdicts.push(Verdict::judge(&case, setting.kinds, &setting.params));
-            watch.extend(case.watch_from_now_on().map(|watched| (terms.provider, watched)));
-            panels.insert(terms.provider, members);
-        }
-        let paid_oracles: BTreeSet<OracleId> = counted
-            .keys()
-            .copied()
-            .filter(|oracle| setting.member(*oracle).is_some() && kept_schedule(&counted, *oracle, &panels))
-            .collect();
+        let judging = Judging::new(inputs);
+        let parts = threads.parts(&setting.providers, |providers| judging.judge(providers));
+        let Judged { mut verdicts, panels, watch, vectors, lazy } = Judged::joined(parts, setting.providers.len());
+        let panels: BTreeMap<ProviderId, Vec<OracleId>> = panels.into_iter().collect();
+        let obs_root = StandardTree::on(threads, vectors).root();
+        let paid_oracles: BTreeSet<OracleId> =
+            judging.counted.keys().copied().filter(|oracle| setting.member(*oracle).is_some() && !lazy.contains(oracle)).collect();
         fit_budget(&mut verdicts, paid_oracles.len(), setting);
-        let mut ledger = Ledger { watch, ..next_ledger(inputs.parent, setting, &verdicts, &paid_oracles) };
+        let mut ledger = Ledger { watch: watch.into_iter().collect(), ..next_ledger(inputs.parent, setting, &verdicts, &paid_oracles) };
+        let trees = Trees::of(threads, &verdicts, &ledger, &setting.token);
         let report = Report {
             chain_id: setting.instance.chain_id,
             settlement: setting.instance.settlement,
@@ -231,20 +199,20 @@ impl Outcome {
             ref_block: setting.ref_block,
             valid_until: setting.valid_until_s(),
             drand_round: setting.drand_round,
-            seed_secure: secure,
+            seed_secure: judging.secure,
             params_hash: setting.params.hash(),
             bit_votes_root: inputs.bit_votes_root,
-            obs_root: merkle::root(vectors),
-            result_root: merkle::root(verdicts.iter().map(Verdict::leaf).collect()),
-            reward_root: ledger.reward_tree(&setting.token).root(),
-            slash_root: merkle::root(verdicts.iter().filter_map(slash_leaf).collect()),
+            obs_root,
+            result_root: trees.results.root(),
+            reward_root: trees.rewards.root(),
+            slash_root: trees.slashes.root(),
             reward_total: total_rewards(&verdicts, paid_oracles.len(), setting),
             slash_total: verdicts.iter().map(|verdict| verdict.slash).fold(0, u128::saturating_add),
             log_heads_root: Hash32::ZERO,
             data_digest: data_digest(inputs.reveals),
         };
         ledger.digest = report.digest();
-        Self { report, verdicts, panels, paid_oracles, ledger }
+        (Self { report, verdicts, panels, paid_oracles, ledger }, trees)
     }
 
     /// Whether everything here stands under a (certified) report's roots. What a peer sends is believed only then.
@@ -252,7 +220,7 @@ impl Outcome {
         self.report == *report
             && self.ledger.digest == report.digest()
             && self.ledger.reward_tree(token).root() == report.reward_root
-            && merkle::root(self.verdicts.iter().map(Verdict::leaf).collect()) == report.result_root
+            && self.result_tree().root() == report.result_root
             && merkle::root(self.verdicts.iter().filter_map(slash_leaf).collect()) == report.slash_root
             && self.verdicts.iter().all(|verdict| {
                 let standing = self.ledger.providers.get(&verdict.provider);
@@ -266,8 +234,11 @@ impl Outcome {
     /// A provider's verdict with its proof under `resultRoot`.
     pub fn verdict_proof(&self, provider: ProviderId) -> Option<(&Verdict, Vec<Hash32>)> {
         let verdict = self.verdicts.iter().find(|verdict| verdict.provider == provider)?;
-        let tree = StandardTree::new(self.verdicts.iter().map(Verdict::leaf).collect());
-        Some((verdict, tree.proof(&verdict.leaf())?))
+        Some((verdict, self.result_tree().proof(&verdict.leaf())?))
+    }
+
+    fn result_tree(&self) -> StandardTree {
+        StandardTree::new(Threads::available().map(&self.verdicts, Verdict::leaf))
     }
 
     /// A provider's slash with its proof under `slashRoot`.
@@ -276,85 +247,6 @@ impl Outcome {
         let tree = StandardTree::new(self.verdicts.iter().filter_map(slash_leaf).collect());
         Some((verdict, tree.proof(&slash_leaf(verdict)?)?))
     }
-}
-
-/// The seeds that most included weight measured under.
-struct LeadingSeeds {
-    digest: Hash32,
-    epoch: Hash32,
-    /// They are the beacon's own, and more than 2/3 of all weight names them.
-    secure: bool,
-}
-
-fn leading_seeds(setting: &Setting, reveals: &BTreeMap<OracleId, VerifiedReveal>) -> Option<LeadingSeeds> {
-    let mut weights: BTreeMap<(bool, Hash32), (u64, Hash32)> = BTreeMap::new();
-    for (oracle, verified) in reveals {
-        let seeds = &verified.reveal.seeds;
-        let entry = weights.entry((seeds.secure, seeds.digest())).or_insert((0, seeds.epoch));
-        entry.0 = entry.0.saturating_add(setting.weight_of([oracle]));
-    }
-    // A tie goes to the beacon's round, then to the larger digest.
-    let ((secure, digest), (weight, epoch)) =
-        weights.into_iter().max_by_key(|((secure, digest), (weight, _))| (*weight, *secure, *digest))?;
-    Some(LeadingSeeds { digest, epoch, secure: secure && setting.is_quorum(weight) })
-}
-
-fn observation_of<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, oracle: OracleId, provider: ProviderId) -> Option<&'a Observation> {
-    let observations = &reveals.get(&oracle)?.reveal.observations;
-    let index = observations.binary_search_by_key(&provider, |salted| salted.observation.provider).ok()?;
-    observations.get(index).map(|salted| &salted.observation)
-}
-
-/// Whether an oracle measured every provider whose panel it is on: it is paid for a schedule kept, not for showing up.
-fn kept_schedule(reveals: &BTreeMap<OracleId, &VerifiedReveal>, oracle: OracleId, panels: &BTreeMap<ProviderId, Vec<OracleId>>) -> bool {
-    panels.iter().filter(|(_, panel)| panel.contains(&oracle)).all(|(provider, _)| {
-        let asked = |seen: &Observation, kind| seen.of(kind).is_some_and(|counts| counts.counted > 0);
-        observation_of(reveals, oracle, *provider).is_some_and(|seen| asked(seen, Kind::AVAILABILITY) && asked(seen, Kind::LATENCY_ECHO))
-    })
-}
-
-/// What included reveals prove. A fact about a challenge of another epoch counts only while the challenge is on the watch list.
-fn facts_by_provider(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Ledger) -> BTreeMap<ProviderId, Vec<ProvenFact>> {
-    let mut facts: BTreeMap<ProviderId, Vec<ProvenFact>> = BTreeMap::new();
-    for verified in reveals.values() {
-        for (fact, fault) in verified.reveal.facts.iter().zip(&verified.faults) {
-            let provider = fact.challenge.provider;
-            if fact.challenge.epoch == verified.reveal.epoch || is_watched(fact, parent) {
-                facts.entry(provider).or_default().push(ProvenFact { fault: *fault, digest: fact.digest() });
-            }
-        }
-    }
-    facts
-}
-
-fn is_watched(fact: &Fact, parent: &Ledger) -> bool {
-    parent.watch.get(&fact.challenge.provider).is_some_and(|watched| watched.challenge == fact.challenge)
-}
-
-/// Providers with a fact about their entry on the watch list.
-fn refuted(reveals: &BTreeMap<OracleId, &VerifiedReveal>, parent: &Ledger) -> BTreeSet<ProviderId> {
-    let facts = reveals.values().flat_map(|verified| &verified.reveal.facts);
-    facts.filter(|fact| is_watched(fact, parent)).map(|fact| fact.challenge.provider).collect()
-}
-
-/// Of the challenges that struck out with the provider's panel the one with the smallest digest. One about which a fact is proven was answered.
-fn struck<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>, panel: &[OracleId], provider: ProviderId) -> Option<&'a Challenge> {
-    let seen = panel.iter().filter_map(|oracle| reveals.get(oracle));
-    seen.filter_map(|verified| {
-        let challenge = verified.reveal.struck.iter().find(|challenge| challenge.provider == provider)?;
-        let answered = verified.reveal.facts.iter().any(|fact| fact.challenge == *challenge);
-        (!answered).then_some(challenge)
-    })
-    // Without the extra blocks: those are the oracle's choice, and it would choose until its challenge comes first.
-    .min_by_key(|challenge| (challenge.without_extra().digest(), challenge.digest()))
-}
-
-fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {
-    let mut vector = Words::new();
-    for seat in seats {
-        vector.push(&seat.seen.map_or(Hash32::ZERO, Observation::word));
-    }
-    merkle::leaf(&Words::new().with(&provider).with(&vector.keccak()))
 }
 
 fn total_rewards(verdicts: &[Verdict], oracles: usize, setting: &Setting) -> u128 {

@@ -1,17 +1,20 @@
 //! From a panel's observations to one provider's verdict. Integers only, rounding down; ties go to the larger count, then by id.
 
 mod critical;
+mod goal;
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::abi::Words;
+pub(crate) use goal::Goals;
+use goal::Told;
+
+use crate::abi::{Word, Words};
 use crate::challenge::kinds::storage::Storage;
 use crate::challenge::{Challenge, Kind, Kinds};
-use crate::hash::Hash32;
+use crate::hash::{Hash32, keccak};
 use crate::ids::{OracleId, ProviderId};
 use crate::observation::{Fault, Observation, Witness};
 use crate::panel::faulty;
@@ -409,12 +412,19 @@ impl<'a> Case<'a> {
 impl Verdict {
     /// Judges one provider (design section 7).
     pub fn judge(case: &Case<'_>, kinds: Kinds, params: &Params) -> Self {
-        let dimensions: Vec<DimensionVerdict> = goals(kinds, case.class).iter().map(|goal| goal.judge(case, params)).collect();
+        Self::by(&Goals::of(kinds, case.class), case, params)
+    }
+
+    /// As [`Self::judge`], with the goals of the provider's class.
+    pub(crate) fn by(goals: &Goals, case: &Case<'_>, params: &Params) -> Self {
+        let told: Vec<Told> = case.panel.seen().map(|(seat, seen)| Told::new(case.panel.votes(seat), seat.oracle, seen)).collect();
+        let faults = case.faults();
+        let dimensions: Vec<DimensionVerdict> =
+            goals.0.iter().map(|goal| goal.judge(&case.panel, &told, !faults.is_empty(), params)).collect();
         let outcome = dimensions.iter().map(|d| d.grade).max().unwrap_or(Grade::Inconclusive);
         let multiplier_ppm = multiplier(&dimensions, case.previous_multiplier_ppm);
         // Who could empty its claims and be paid on would do so as soon as it lost data.
-        let stores_nothing = goals(kinds, case.class).iter().any(|goal| goal.is_of_storage() && goal.is_never_asked(&case.panel));
-        let faults = case.faults();
+        let stores_nothing = goals.0.iter().any(|goal| goal.is_of_storage() && goal.is_never_asked(&told));
         let slash_reason = case.slash_reason();
         let slash = if slash_reason.is_some() { share(case.stake, params.storage_slash_ppm) } else { 0 };
         Self {
@@ -422,10 +432,10 @@ impl Verdict {
             epoch: case.epoch,
             outcome,
             dimensions,
-            p50_us: median_reading(&case.panel, Kind::LATENCY_ECHO),
-            in_kbps: median_reading(&case.panel, Kind::INGRESS),
-            out_kbps: median_reading(&case.panel, Kind::EGRESS),
-            storage: storage_counts(&case.panel),
+            p50_us: median_reading(&told, Kind::LATENCY_ECHO),
+            in_kbps: median_reading(&told, Kind::INGRESS),
+            out_kbps: median_reading(&told, Kind::EGRESS),
+            storage: storage_counts(&told),
             multiplier_ppm,
             reward: if stores_nothing { 0 } else { share(share(params.base_reward, case.class.weight_ppm), multiplier_ppm) },
             slash,
@@ -437,22 +447,26 @@ impl Verdict {
 
     /// One word over all dimensions, for the result leaf.
     pub fn dimensions_word(&self) -> Hash32 {
-        let mut words = Words::tagged("assay.dimensions.v1").with(&self.watched);
-        for reading in [self.p50_us, self.in_kbps, self.out_kbps] {
-            words.push(&reading);
+        static TAG: LazyLock<Hash32> = LazyLock::new(|| crate::hash::tag("assay.dimensions.v1"));
+        let mut bytes = Vec::with_capacity(self.dimensions.len().saturating_add(1).saturating_mul(9 * 32));
+        let mut put = |word: &dyn Word| bytes.extend_from_slice(&word.word());
+        put(&*TAG);
+        put(&self.watched);
+        for value in [self.p50_us, self.in_kbps, self.out_kbps] {
+            put(&value);
         }
         for count in [self.storage.valid, self.storage.invalid, self.storage.missing, self.storage.silent] {
-            words.push(&count);
+            put(&count);
         }
         for d in &self.dimensions {
-            words.push(&d.dimension.0);
-            words.push(&(d.grade as u8));
-            words.push(&d.reporting);
+            put(&d.dimension.0);
+            put(&(d.grade as u8));
+            put(&d.reporting);
             for value in [d.bad, d.counted, d.median_bad, d.median_counted, d.burn_ppm, d.multiplier_ppm] {
-                words.push(&value);
+                put(&value);
             }
         }
-        words.keccak()
+        keccak([&bytes])
     }
 
     /// The leaf under `resultRoot`.
@@ -475,154 +489,6 @@ pub fn share(amount: u128, ppm: u64) -> u128 {
     const MILLION: u128 = PPM as u128;
     let (whole, rest) = (amount / MILLION, amount % MILLION);
     whole.saturating_mul(u128::from(ppm)).saturating_add(rest.saturating_mul(u128::from(ppm)) / MILLION)
-}
-
-/// An objective with the kinds that feed it.
-struct Goal {
-    objective: Objective,
-    sources: Vec<(Kind, usize)>,
-}
-
-/// The objectives of a class by dimension.
-fn goals(kinds: Kinds, class: &Class) -> Vec<Goal> {
-    let mut goals: BTreeMap<Dimension, Goal> = BTreeMap::new();
-    for plug in kinds.iter() {
-        for objective in plug.objectives(class) {
-            let goal = goals.entry(objective.dimension).or_insert_with(|| Goal { objective, sources: Vec::new() });
-            goal.sources.push((plug.kind(), objective.ground));
-        }
-    }
-    goals.into_values().collect()
-}
-
-/// One oracle's numbers for one dimension.
-#[derive(Clone, Copy)]
-struct Report {
-    oracle: OracleId,
-    bad: u64,
-    counted: u64,
-}
-
-impl Report {
-    /// Orders by bad / counted; of equal ratios the one that rests on more comes first, so that no thin report stands in its place.
-    fn order(&self, other: &Self) -> Ordering {
-        let mine = u128::from(self.bad).saturating_mul(u128::from(other.counted));
-        let theirs = u128::from(other.bad).saturating_mul(u128::from(self.counted));
-        mine.cmp(&theirs).then(other.counted.cmp(&self.counted)).then(self.oracle.cmp(&other.oracle))
-    }
-}
-
-/// A panel's reports on one dimension, by rank.
-struct Ranked {
-    reporting: u32,
-    lenient: Option<Report>,
-    median: Option<Report>,
-    is_enough: bool,
-}
-
-impl Goal {
-    fn judge(&self, case: &Case<'_>, params: &Params) -> DimensionVerdict {
-        let ranked = self.rank(&case.panel, params);
-        let judged = match self.objective.rule {
-            Rule::Median => ranked.median,
-            Rule::Rate | Rule::Facts => ranked.lenient,
-        };
-        let number = |report: Option<Report>, of: fn(Report) -> u64| report.map_or(0, of);
-        let mut verdict = DimensionVerdict {
-            dimension: self.objective.dimension,
-            grade: Grade::Inconclusive,
-            reporting: ranked.reporting,
-            bad: number(judged, |report| report.bad),
-            counted: number(judged, |report| report.counted),
-            median_bad: number(ranked.median, |report| report.bad),
-            median_counted: number(ranked.median, |report| report.counted),
-            burn_ppm: 0,
-            multiplier_ppm: PPM,
-        };
-        if self.objective.rule == Rule::Facts && !case.faults().is_empty() {
-            return DimensionVerdict { grade: Grade::Fail, multiplier_ppm: 0, ..verdict };
-        }
-        if self.is_never_asked(&case.panel) {
-            verdict.grade = Grade::Insufficient;
-            return verdict;
-        }
-        if !ranked.is_enough || verdict.counted == 0 {
-            return verdict;
-        }
-        if verdict.counted < self.objective.minimum {
-            verdict.grade = Grade::Insufficient;
-            return verdict;
-        }
-        verdict.burn_ppm = burn(verdict.bad, verdict.counted, self.objective.allowed_ppm);
-        verdict.multiplier_ppm = multiplier_of_burn(verdict.burn_ppm);
-        verdict.grade = self.grade(verdict.bad, verdict.counted, ranked.lenient, params);
-        verdict
-    }
-
-    fn rank(&self, panel: &Panel<'_>, params: &Params) -> Ranked {
-        let mut reports: Vec<(Report, u64)> =
-            panel.seen().filter_map(|(seat, seen)| Some((self.report(seat.oracle, seen, params)?, panel.votes(seat)))).collect();
-        reports.sort_unstable_by(|(a, _), (b, _)| a.order(b));
-        Ranked {
-            reporting: u32::try_from(reports.len()).unwrap_or(u32::MAX),
-            lenient: ranked(&reports, |votes| panel.exceeds_liars(votes)),
-            median: median(&reports),
-            is_enough: panel.is_enough(votes_of(&reports)),
-        }
-    }
-
-    fn is_of_storage(&self) -> bool {
-        self.objective.rule == Rule::Facts
-    }
-
-    /// Whether the schedule asks nothing of it, of nobody: what is not asked is no fault of the panel.
-    fn is_never_asked(&self, panel: &Panel<'_>) -> bool {
-        let mut seen = panel.seen().peekable();
-        seen.peek().is_some() && seen.all(|(_, seen)| self.sources.iter().all(|(kind, _)| seen.of(*kind).is_none_or(|c| c.scheduled == 0)))
-    }
-
-    /// An oracle's vote, if it covered enough and erred little enough itself.
-    fn report(&self, oracle: OracleId, seen: &Observation, params: &Params) -> Option<Report> {
-        let (mut scheduled, mut counted, mut bad) = (0u64, 0u64, 0u64);
-        for (counts, ground) in self.sources.iter().filter_map(|(kind, ground)| Some((seen.of(*kind)?, *ground))) {
-            scheduled = scheduled.saturating_add(counts.scheduled);
-            counted = counted.saturating_add(counts.counted);
-            bad = bad.saturating_add(counts.bad_on(ground));
-        }
-        let of_scheduled = |ppm: u64| u128::from(scheduled).saturating_mul(u128::from(ppm));
-        let in_ppm = |count: u64| u128::from(count).saturating_mul(u128::from(PPM));
-        let covered = in_ppm(counted) >= of_scheduled(params.probing.coverage_ppm);
-        let erred = in_ppm(scheduled.saturating_sub(counted)) > of_scheduled(params.probing.oracle_error_limit_ppm);
-        (counted > 0 && covered && !erred).then_some(Report { oracle, bad, counted })
-    }
-
-    fn grade(&self, bad: u64, counted: u64, lenient: Option<Report>, params: &Params) -> Grade {
-        if !self.is_over(bad, counted, self.objective.allowed_ppm) {
-            return Grade::Pass;
-        }
-        // Material: twice the allowance, or half-way from it to everything, whichever is less.
-        let doubled = self.objective.allowed_ppm.saturating_mul(2);
-        let halfway = PPM.saturating_add(self.objective.allowed_ppm) / 2;
-        let material =
-            u128::from(bad).saturating_mul(u128::from(PPM)) >= u128::from(counted).saturating_mul(u128::from(doubled.min(halfway)));
-        let certain = match self.objective.rule {
-            Rule::Median => lenient.is_some_and(|report| self.is_over(report.bad, report.counted, self.objective.allowed_ppm)),
-            Rule::Rate | Rule::Facts => self.is_certain(bad, counted, params.design_effect_milli),
-        };
-        if material && certain { Grade::Fail } else { Grade::Degraded }
-    }
-
-    fn is_over(&self, bad: u64, counted: u64, ppm: u64) -> bool {
-        u128::from(bad).saturating_mul(u128::from(PPM)) > u128::from(counted).saturating_mul(u128::from(ppm))
-    }
-
-    /// Whether a provider that just keeps its objective shows this many bad events with a probability below 10^-4.
-    fn is_certain(&self, bad: u64, counted: u64, default_milli: u64) -> bool {
-        let design = self.objective.design_effect_milli.unwrap_or(default_milli.clamp(1_000, 10_000)).max(1_000);
-        let independent_bad = bad.saturating_mul(1_000).checked_div(design).unwrap_or(0);
-        let independent = counted.saturating_mul(1_000).div_ceil(design);
-        critical::is_significant(self.objective.allowed_ppm, independent_bad, independent)
-    }
 }
 
 /// Error budget burnt: (bad / counted) / allowed, in ppm, rounded down.
@@ -652,10 +518,10 @@ fn multiplier(dimensions: &[DimensionVerdict], previous_ppm: u64) -> u64 {
     }
 }
 
-fn storage_counts(panel: &Panel<'_>) -> StorageCounts {
-    panel.seen().filter_map(|(_, seen)| seen.of(Kind::STORAGE)).fold(StorageCounts::default(), |sum, counts| {
-        let [invalid, missing, silent] = [Storage::INVALID, Storage::MISSING, Storage::SILENT].map(|ground| counts.bad_on(ground));
-        let valid = counts.counted.saturating_sub(invalid).saturating_sub(missing).saturating_sub(silent);
+fn storage_counts(told: &[Told]) -> StorageCounts {
+    told.iter().filter_map(|told| told.of(Kind::STORAGE)).fold(StorageCounts::default(), |sum, tally| {
+        let [invalid, missing, silent] = [Storage::INVALID, Storage::MISSING, Storage::SILENT].map(|ground| tally.bad_on(ground));
+        let valid = tally.counted.saturating_sub(invalid).saturating_sub(missing).saturating_sub(silent);
         StorageCounts {
             valid: sum.valid.saturating_add(valid),
             invalid: sum.invalid.saturating_add(invalid),
@@ -666,12 +532,12 @@ fn storage_counts(panel: &Panel<'_>) -> StorageCounts {
 }
 
 /// Median of the panel's first readings of a kind, over those who counted anything and read more than nothing.
-fn median_reading(panel: &Panel<'_>, kind: Kind) -> u64 {
-    let mut values: Vec<(u64, u64)> = panel
-        .seen()
-        .filter_map(|(seat, seen)| Some((seen.of(kind)?, panel.votes(seat))))
-        .filter(|(counts, _)| counts.counted > 0 && counts.reading(0) > 0)
-        .map(|(counts, votes)| (counts.reading(0), votes))
+fn median_reading(told: &[Told], kind: Kind) -> u64 {
+    let mut values: Vec<(u64, u64)> = told
+        .iter()
+        .filter_map(|told| Some((told.of(kind)?, told.votes)))
+        .filter(|(tally, _)| tally.counted > 0 && tally.reading(0) > 0)
+        .map(|(tally, votes)| (tally.reading(0), votes))
         .collect();
     values.sort_unstable();
     median(&values).unwrap_or(0)

@@ -237,7 +237,7 @@ fn panel_vectors() -> Value {
 
 fn observation() -> Observation {
     let mut observation = Observation::empty(Kinds::standard(), EPOCH, PROVIDER, ORACLE);
-    observation.counts = kinds::counts().to_vec();
+    observation.counts = kinds::counts().to_vec().into();
     observation.witness = Witness::Silent(word("silent"));
     observation.struck = word("struck");
     (observation.evidence_root, observation.facts_root) = (word("evidence"), word("facts"));

@@ -201,7 +201,7 @@ pub fn bandwidth_test(bytes: &[u8]) -> bool {
     let counts = plug.summarise(&params, &params.classes[0], plug.weight(&params.classes[0]), &[&test]);
     assert!(counts.counted == counts.scheduled && counts.bad[0] <= counts.counted);
     let mut observation = Observation::empty(kinds, 0, ProviderId(9), OracleId(1));
-    observation.counts = vec![counts];
+    observation.counts = vec![counts].into();
     let _ = observation.word();
     rate.is_some()
 }

@@ -9,6 +9,7 @@ use crate::challenge::Challenge;
 use crate::hash::Hash32;
 use crate::ids::{Address, OracleId, ProviderId};
 use crate::merkle::{self, StandardTree};
+use crate::spread::Threads;
 use crate::verdict::{Verdict, silence_digest};
 
 /// A challenge that an oracle asked in vain and that the whole panel asks from then on.
@@ -111,14 +112,28 @@ impl Ledger {
         providers.chain(oracles).filter(|(_, standing)| standing.cumulative > 0)
     }
 
+    /// The account of somebody who ever earned something.
+    pub(super) fn standing(&self, payee: Payee) -> Option<&Standing> {
+        let standing = match payee {
+            Payee::Provider(provider) => self.providers.get(&provider),
+            Payee::Oracle(oracle) => self.oracles.get(&oracle),
+        };
+        standing.filter(|standing| standing.cumulative > 0)
+    }
+
     /// The tree behind `rewardRoot`.
     pub fn reward_tree(&self, token: &Address) -> StandardTree {
-        StandardTree::new(self.payees().map(|(payee, standing)| payee.leaf(standing, token)).collect())
+        self.reward_tree_on(Threads::available(), token)
+    }
+
+    pub(super) fn reward_tree_on(&self, threads: Threads, token: &Address) -> StandardTree {
+        let payees: Vec<(Payee, &Standing)> = self.payees().collect();
+        StandardTree::on(threads, threads.map(&payees, |(payee, standing)| payee.leaf(standing, token)))
     }
 
     /// A payee's proof under [`Ledger::reward_tree`].
     pub fn reward_proof(&self, payee: Payee, token: &Address) -> Option<(Standing, Vec<Hash32>)> {
-        let (_, standing) = self.payees().find(|(candidate, _)| *candidate == payee)?;
+        let standing = self.standing(payee)?;
         let proof = self.reward_tree(token).proof(&payee.leaf(standing, token))?;
         Some((*standing, proof))
     }

@@ -3,7 +3,7 @@ use crate::bls::{Domain, PublicKey, Signature};
 use crate::challenge::kinds::storage::Storage;
 use crate::challenge::{Challenge, Kind, STORAGE_SAMPLES};
 use crate::epoch::tests::{counts_mut, observed, perfect_reveal, schedule, setting};
-use crate::observation::{Evidence, Fact, Fault, Witness};
+use crate::observation::{Evidence, Fact, Fault, Observation, Reveal, SaltedObservation, Witness};
 use crate::params::TOKEN;
 use crate::secp::Signature65;
 use crate::verdict::{Dimension, Grade, REBUTTAL_EPOCHS, silence_digest};
@@ -566,4 +566,75 @@ fn silence_on_every_audit_earns_nothing_and_one_lost_audit_does_not_fail() {
     assert_eq!(storage(0), (Grade::Pass, PPM, 100 * TOKEN, 0));
     assert_eq!(storage(1).0, Grade::Degraded, "one of five may be chance");
     assert_eq!(storage(5), (Grade::Fail, 0, 0, 0), "unpaid, not slashed: nobody has proven anything");
+}
+
+/// An epoch of many providers that differ: in what is said of them, in who said nothing, and in their class.
+fn many(providers: u64) -> (Setting, Ledger, Reveals) {
+    let mut setting = setting(4, providers);
+    for terms in setting.providers.iter_mut().filter(|terms| terms.provider.0 % 97 == 5) {
+        terms.class_id = 999;
+    }
+    let said = |oracle: u64, terms: &ProviderTerms| {
+        let noise = terms.provider.0.wrapping_mul(31).wrapping_add(oracle * 17) % 23;
+        let mut observation = Observation::empty(setting.kinds, setting.epoch, terms.provider, OracleId(oracle));
+        for counts in &mut observation.counts {
+            (counts.scheduled, counts.counted) = (20_000, 20_000 - noise);
+            counts.bad.fill(noise * noise * 7);
+            counts.readings.fill(30_000 + noise);
+        }
+        SaltedObservation { observation, salt: Hash32([1; 32]) }
+    };
+    let reveal = |oracle: u64| {
+        let told = setting.providers.iter().filter(|terms| oracle == 1 || terms.provider.0 % 11 != oracle);
+        let observations = told.map(|terms| said(oracle, terms)).collect();
+        let (seeds, vrfs) = (crate::epoch::tests::seeds(&setting), vec![]);
+        let reveal = Reveal { epoch: setting.epoch, oracle: OracleId(oracle), seeds, observations, vrfs, facts: vec![], struck: vec![] };
+        (OracleId(oracle), VerifiedReveal { reveal, commit_digest: Hash32([oracle as u8; 32]), faults: vec![] })
+    };
+    let reveals = (1..=4).map(reveal).collect();
+    let standing = |id: u64| Standing { multiplier_ppm: 900_000, cumulative: u128::from(id), recipient: Address([3; 20]) };
+    let parent = Ledger { providers: (1..=providers).map(|id| (ProviderId(id), standing(id))).collect(), ..Ledger::default() };
+    (setting, parent, reveals)
+}
+
+// Defence: results are put in the providers' order, whoever computed them. Without it oracles with other machines sign other reports.
+#[test]
+fn any_number_of_threads_computes_the_same_outcome() {
+    let (setting, parent, reveals) = many(3_000);
+    let inputs = Inputs { setting: &setting, view: 0, parent: &parent, bit_votes_root: Hash32::ZERO, reveals: &reveals };
+    let (alone, _) = Outcome::compute_on(Threads::new(1), &inputs);
+    assert!(alone.verdicts.len() > 2_900 && alone.verdicts.is_sorted_by_key(|verdict| verdict.provider));
+    assert_eq!(alone.paid_oracles, BTreeSet::from([OracleId(1)]), "the others left somebody out");
+    assert!(alone.supports(&alone.report, &setting.token));
+    for threads in [2, 3, 5, 16] {
+        assert_eq!(Outcome::compute_on(Threads::new(threads), &inputs).0, alone, "{threads} threads");
+    }
+}
+
+#[test]
+fn proofs_of_the_trees_are_those_of_the_outcome() {
+    let (setting, parent, reveals) = many(700);
+    let inputs = Inputs { setting: &setting, view: 0, parent: &parent, bit_votes_root: Hash32::ZERO, reveals: &reveals };
+    let (outcome, trees) = Outcome::compute_with_trees(&inputs);
+    for provider in [1, 5, 350, 700, 701].map(ProviderId) {
+        let proven = trees.verdict_proof(&outcome, provider);
+        assert_eq!(proven, outcome.verdict_proof(provider));
+        assert_eq!(proven.is_some(), provider.0 % 97 != 5 && provider.0 <= 700);
+        if let Some((verdict, proof)) = proven {
+            assert!(merkle::verify(&outcome.report.result_root, &verdict.leaf(), &proof));
+        }
+        let payee = Payee::Provider(provider);
+        let paid = trees.reward_proof(&outcome, payee, &setting.token);
+        assert_eq!(paid, outcome.ledger.reward_proof(payee, &setting.token));
+        if let Some((standing, proof)) = paid {
+            assert!(merkle::verify(&outcome.report.reward_root, &payee.leaf(&standing, &setting.token), &proof));
+        }
+        assert_eq!(trees.slash_proof(&outcome, provider), None);
+    }
+    let (watched, ledger, challenge) = watching();
+    let reveals = witnessed(&watched, &[Witness::Silent(challenge.digest()); 3]);
+    let inputs = Inputs { setting: &watched, view: 0, parent: &ledger, bit_votes_root: Hash32::ZERO, reveals: &reveals };
+    let (outcome, trees) = Outcome::compute_with_trees(&inputs);
+    let slashed = trees.slash_proof(&outcome, outcome.verdicts[0].provider);
+    assert!(slashed.is_some() && slashed == outcome.slash_proof(outcome.verdicts[0].provider));
 }

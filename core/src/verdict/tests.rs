@@ -1,3 +1,6 @@
+use std::cmp::Ordering;
+
+use super::goal::Report;
 use super::*;
 use crate::epoch::tests::counts_mut;
 use crate::observation::Counts;

@@ -354,7 +354,7 @@ fn told(outcome: &Outcome) -> Value {
 /// What one kind's counts add to an observation's words, between its four first words and the number of kinds, and its five last ones.
 fn words_of_counts(counts: &Counts) -> Vec<u8> {
     let mut observation = Observation::empty(Kinds::standard(), 0, super::PROVIDER, super::ORACLE);
-    observation.counts = vec![counts.clone()];
+    observation.counts = vec![counts.clone()].into();
     let words = observation.words();
     let (head, tail) = (5 * 32, 5 * 32);
     words.as_bytes()[head..words.as_bytes().len() - tail].to_vec()

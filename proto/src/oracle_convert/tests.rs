@@ -490,7 +490,7 @@ fn with_counts(bytes: &[u8]) -> Result<Vec<Counts>, ConvertError> {
     reveal.observations = vec![draw.observation()];
     let mut wire = wire::Reveal::from(&reveal);
     wire.observations[0].counts = bytes.to_vec().into();
-    decode_reveal(&wire.encode_to_vec()).map(|reveal| reveal.observations.into_iter().next().unwrap().observation.counts)
+    decode_reveal(&wire.encode_to_vec()).map(|reveal| reveal.observations.into_iter().next().unwrap().observation.counts.to_vec())
 }
 
 // Defence: the bounds and the shortest form in `counts`. Without them few bytes claim endless lists, or one observation has two encodings.
