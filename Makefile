@@ -4,19 +4,19 @@ CARGO ?= cargo
 DATA ?=
 KEEP ?=
 ONLY ?=
-SEED ?= 1
+SEED ?=
 EPOCHS ?= 6
 
-.PHONY: help demo chaos test lint fmt bench contracts bindings tools build tour deny clean
+.PHONY: help demo chaos test lint fmt bench contracts bindings tools build tour deny sim sim-long clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: build ## the main job, end to end, on a local chain (DATA=some/dir for your own files, KEEP=1 to leave it running)
 	@KEEP=$(KEEP) target/release/assay-devnet demo $(if $(DATA),--data "$(DATA)")
 
 chaos: build ## seven oracles on a local chain through kills, deaf and slow members and reorganisations (SEED=…, EPOCHS=… of 25 s)
-	@target/release/assay-devnet chaos --seed $(SEED) --epochs $(EPOCHS)
+	@target/release/assay-devnet chaos --seed $(or $(SEED),1) --epochs $(EPOCHS)
 
 test: build contracts ## every test: Rust, Solidity, real processes on a real chain
 	$(CARGO) test --release --workspace --locked
@@ -44,6 +44,12 @@ bindings: contracts ## write the committed ABI and bytecode anew
 
 tour: ## run the README's tour literally, as a newcomer would
 	node tools/tour.mjs
+
+sim: ## simulate the committee: one seed (SEED=0x1, with its trace), or a hundred
+	$(CARGO) run --release --package assay-simulation --locked --bin assay-sim -- $(if $(SEED),--seed $(SEED) --trace,--runs 100)
+
+sim-long: ## simulate 100,000 epochs
+	$(CARGO) run --release --package assay-simulation --locked --bin assay-sim -- --runs 5000
 
 deny: ## licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check

@@ -247,8 +247,9 @@ impl Settler {
     async fn post(&self, epoch: u64, posting: &mut Posting) -> Result<(), SettleError> {
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
             if accepted.digest.is_of(&posting.outcome.ledger.digest) {
-                posting.accepted_at_s = Some(accepted.accepted_at_s);
+                // Recorded first: what fails is tried again.
                 self.record(epoch, posting.certificate.report.ref_block).await?;
+                posting.accepted_at_s = Some(accepted.accepted_at_s);
             } else {
                 warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
                 posting.done = true;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -100,6 +100,12 @@ impl Anvil {
     /// Replaces the newest `depth` blocks by empty ones.
     pub async fn reorg(&self, depth: u64) -> Result<(), AnvilError> {
         self.rpc("anvil_reorg", json!([depth, []])).await.map(drop)
+    }
+
+    /// Sets the chain's clock to ours. A reorganisation leaves it a second or two behind, for good.
+    pub async fn set_clock(&self) -> Result<(), AnvilError> {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.rpc("evm_setTime", json!([now_s])).await.map(drop)
     }
 
     /// Takes the newest `depth` blocks away.

@@ -493,6 +493,48 @@ fn a_commit_withheld_from_one_node_does_not_stop_the_report() {
     assert!(outcome.paid_oracles.contains(&liar), "its reveal was timely for more than a third");
 }
 
+// Defence: `single` and `Close::reveal`; without it an oracle that shows one commit to each half stops every epoch: no leader holds both.
+#[test]
+fn one_commit_shown_to_each_half_stops_nothing() {
+    let liar = OracleId(7);
+    let mut net = Net::new(7, Box::new(move |_, from, to, message| !(from == liar && to.0 > 3 && matches!(message, Message::Commit(_)))));
+    let setting = net.nodes[0].setting().clone();
+    let (_, commit) = observed(&setting, 7, 7);
+    let second = signed_commit(&setting, 7, Commit { log_head: Hash32([1; 32]), ..commit });
+    for to in 4..=6 {
+        net.input(to, Input::Commit(second.clone()));
+    }
+    net.run_until(9_000);
+    let (_, outcome) = net.check().expect("certified in the first view");
+    assert!(!outcome.paid_oracles.contains(&liar));
+    assert_eq!(outcome.paid_oracles.len(), 6);
+}
+
+// Defence: `Close::basis` passes over votes for what was withheld; without it a third that votes for one oracle's secret commits decides
+// which honest leader may propose.
+#[test]
+fn votes_for_withheld_commits_do_not_stop_a_leader() {
+    let liar = OracleId(4);
+    let mut net = Net::new(4, Box::new(move |_, from, _, message| from != liar || matches!(message, Message::Reveal(_))));
+    let setting = net.nodes[0].setting().clone();
+    let (_, commit) = observed(&setting, 4, 4);
+    let shown_to_one = signed_commit(&setting, 4, Commit { log_head: Hash32([1; 32]), ..commit });
+    let other =
+        (1..=3).map(OracleId).find(|oracle| net.nodes[0].leader(0) != Some(*oracle) && net.nodes[0].leader(1) != Some(*oracle)).unwrap();
+    net.input(other.0, Input::Commit(shown_to_one.clone()));
+    let held = vec![(liar, shown_to_one.get().commit.digest(&setting.instance))];
+    let vote = BitVote { epoch: 0, oracle: liar, held };
+    let signature = secret(4).sign(Domain::BitVote, &vote.digest(&setting.instance));
+    let vote = verify_bit_vote(&setting, SignedBitVote { vote, signature }).unwrap();
+    for to in 1..=3 {
+        net.input(to, Input::BitVote(vote.clone()));
+    }
+    net.run_until(9_000 + 3_000 + 6_000);
+    let (certificate, _) = net.check().expect("certified");
+    let first_honest = (0..4).find(|view| net.nodes[0].leader(*view) != Some(liar)).unwrap();
+    assert_eq!(certificate.report.view, first_honest);
+}
+
 // Defence: `is_news`. Without it one member fills every disk with valid statements that change nothing.
 #[test]
 fn useless_statements_are_no_news() {

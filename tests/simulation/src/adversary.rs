@@ -343,7 +343,7 @@ fn censored(node: &Node, env: &mut Env, first: &Proposal) -> Option<Message> {
     }
     let counted = counted_commits(&setting, basis.bit_votes.iter());
     let is_counted = counted.iter().any(|(oracle, _)| *oracle == victim);
-    if !is_counted || first.epoch % 2 == 0 {
+    if !is_counted || first.epoch.is_multiple_of(2) {
         basis.commits.retain(|signed| signed.commit.oracle != victim);
     }
     rebuilt(node, env, first, basis)

@@ -18,6 +18,8 @@ pub enum Op {
     Candidate,
     /// A certified outcome is stored.
     Outcome,
+    /// A statement of our own, signed already, is appended.
+    Log,
     /// A statement is handed to the network.
     Send,
 }

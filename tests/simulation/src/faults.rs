@@ -32,6 +32,8 @@ listed! {
         KillBeforeProtect,
         /// Killed when it is, before it is signed.
         KillAfterProtect,
+        /// Killed when a statement is signed and not yet in the log.
+        KillBeforeLog,
         /// Killed before an outcome is kept.
         KillBeforeCandidate,
         /// Killed when it is.
@@ -114,6 +116,7 @@ impl Fault {
             Self::KillAfterAppend => (Op::Append, When::After, Blow::Kill),
             Self::KillBeforeProtect => (Op::Protect, When::Before, Blow::Kill),
             Self::KillAfterProtect => (Op::Protect, When::After, Blow::Kill),
+            Self::KillBeforeLog => (Op::Log, When::Before, Blow::Kill),
             Self::KillBeforeCandidate => (Op::Candidate, When::Before, Blow::Kill),
             Self::KillAfterCandidate => (Op::Candidate, When::After, Blow::Kill),
             Self::KillBeforeOutcome => (Op::Outcome, When::Before, Blow::Kill),

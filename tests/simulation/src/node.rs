@@ -335,10 +335,11 @@ impl Node {
         let digest = env.memo.parcel(parcel).entry_digest;
         if !running.logged.contains(&digest) {
             let entry = env.memo.parcel(parcel).entry.clone();
+            self.disk.moment(Op::Log, When::Before)?;
+            self.broadcast(env, epoch, parcel, &message);
             self.disk.append(epoch, now, &entry, digest)?;
         }
         self.disk.moment(Op::Send, When::Before)?;
-        self.broadcast(env, epoch, parcel, &message);
         self.disk.moment(Op::Send, When::After)?;
         Ok(input)
     }

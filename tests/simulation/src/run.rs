@@ -7,6 +7,7 @@ use std::thread;
 use crate::adversary::Adversary;
 use crate::checkers::Violation;
 use crate::coverage::{Branch, Coverage};
+use crate::faults::Fault;
 use crate::prng::Prng;
 use crate::world::World;
 
@@ -41,8 +42,8 @@ pub struct Config {
     pub providers: u64,
     /// Who lies.
     pub liars: Liars,
-    /// Whether the environment fails.
-    pub has_faults: bool,
+    /// How the environment fails; the same fault may stand there more than once, to be more frequent.
+    pub faults: Vec<Fault>,
     /// Whether the lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -50,7 +51,16 @@ pub struct Config {
 impl Config {
     /// What a seed means in `make sim`: 20 epochs, the last 7 of them calm.
     pub fn of_seed(seed: u64) -> Self {
-        Self { seed, epochs: 20, calm_epochs: 7, oracles: (4, 31), providers: 2, liars: Liars::Some, has_faults: true, is_traced: false }
+        Self {
+            seed,
+            epochs: 20,
+            calm_epochs: 7,
+            oracles: (4, 31),
+            providers: 2,
+            liars: Liars::Some,
+            faults: Fault::ALL.to_vec(),
+            is_traced: false,
+        }
     }
 
     pub(crate) fn size(&self, prng: &mut Prng) -> u64 {

@@ -87,7 +87,7 @@ impl World {
             flood: BTreeMap::new(),
         };
         let calm_from = config.epochs.saturating_sub(config.calm_epochs);
-        let plan = if config.has_faults { plan(&mut prng, &mut env, calm_from) } else { Vec::new() };
+        let plan = plan(&mut prng, &mut env, &config.faults, calm_from);
         let mut world = Self { env, nodes, plan, config, oracles, block_ms, calm_from };
         world.schedule();
         world
@@ -423,13 +423,16 @@ fn liars(config: &Config, prng: &mut Prng, sets: &[Set]) -> BTreeMap<OracleId, A
 }
 
 /// Faults before the calm: about half of all epochs are left in peace.
-fn plan(prng: &mut Prng, env: &mut Env, calm_from: u64) -> Vec<Planned> {
+fn plan(prng: &mut Prng, env: &mut Env, faults: &[Fault], calm_from: u64) -> Vec<Planned> {
+    if faults.is_empty() {
+        return Vec::new();
+    }
     let honest: Vec<OracleId> = env.oracles.iter().copied().filter(|id| env.is_honest(*id)).collect();
     let mut plan = Vec::new();
     for epoch in 0..calm_from {
         let count = if prng.chance(450) { 0 } else { prng.between(1, 4) };
         for _ in 0..count {
-            let fault = prng.pick(Fault::ALL);
+            let fault = prng.pick(faults);
             let end_ms = env.frames.end_ms(epoch);
             let (from_ms, length_ms) = match fault.scope() {
                 Scope::Beacon => (end_ms - prng.between(5_000, 20_000), 0),

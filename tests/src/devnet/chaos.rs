@@ -188,7 +188,10 @@ impl Devnet {
             Event::Deafen(index) => line(index, Faults { blackhole: true, ..Faults::default() }),
             Event::Slow(index) => line(index, Faults { round_trip_delay: SLOW, ..Faults::default() }),
             Event::Heal(index) => line(index, Faults::default()),
-            Event::Reorg => self.anvil().reorg(REORG_DEPTH).await?,
+            Event::Reorg => {
+                self.anvil().reorg(REORG_DEPTH).await?;
+                self.anvil().set_clock().await?;
+            }
         }
         Ok(())
     }
