@@ -48,11 +48,13 @@ impl Counts {
 /// takes the numbers ([`CountsList::numbers`]) or a copy ([`CountsList::to_vec`]) instead. A changed list stays unpacked until it is
 /// cloned.
 #[derive(Default)]
+#[allow(clippy::box_collection)]
 pub struct CountsList {
     /// `None` once the list was changed: then `changed` is what counts.
     packed: Option<Box<[u8]>>,
-    looked_at: OnceLock<Vec<Counts>>,
-    changed: Vec<Counts>,
+    /// Boxed, as the next: nearly all lists have neither, and should not be larger for it.
+    looked_at: OnceLock<Box<Vec<Counts>>>,
+    changed: Option<Box<Vec<Counts>>>,
 }
 
 impl CountsList {
@@ -60,7 +62,7 @@ impl CountsList {
     pub fn to_vec(&self) -> Vec<Counts> {
         match &self.packed {
             Some(bytes) => unpacked(bytes),
-            None => self.changed.clone(),
+            None => self.changed.as_deref().cloned().unwrap_or_default(),
         }
     }
 
@@ -87,7 +89,7 @@ impl CountsList {
     fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.packed {
             Some(bytes) => Cow::Borrowed(bytes),
-            None => Cow::Owned(packed(&self.changed)),
+            None => Cow::Owned(packed(self)),
         }
     }
 }
@@ -201,9 +203,10 @@ impl Deref for CountsList {
     type Target = Vec<Counts>;
 
     fn deref(&self) -> &Vec<Counts> {
+        static EMPTY: Vec<Counts> = Vec::new();
         match &self.packed {
-            Some(bytes) => self.looked_at.get_or_init(|| unpacked(bytes)),
-            None => &self.changed,
+            Some(bytes) => self.looked_at.get_or_init(|| Box::new(unpacked(bytes))),
+            None => self.changed.as_deref().unwrap_or(&EMPTY),
         }
     }
 }
@@ -211,9 +214,9 @@ impl Deref for CountsList {
 impl DerefMut for CountsList {
     fn deref_mut(&mut self) -> &mut Vec<Counts> {
         if let Some(bytes) = self.packed.take() {
-            self.changed = self.looked_at.take().unwrap_or_else(|| unpacked(&bytes));
+            self.changed = self.looked_at.take().or_else(|| Some(Box::new(unpacked(&bytes))));
         }
-        &mut self.changed
+        self.changed.get_or_insert_default()
     }
 }
 

@@ -69,7 +69,8 @@ pub struct Seen {
 pub fn observation(provider: ProviderId, oracle: OracleId, seen: &Seen) -> Observation {
     let kinds = Kinds::standard();
     let mut observation = Observation::empty(kinds, 0, provider, oracle);
-    for counts in &mut observation.counts {
+    let mut all = observation.counts.to_vec();
+    for counts in &mut all {
         match counts.kind {
             Kind::AVAILABILITY => (counts.scheduled, counts.counted, counts.bad) = (25, 25, vec![seen.unavailable]),
             Kind::LATENCY_ECHO => {
@@ -84,5 +85,6 @@ pub fn observation(provider: ProviderId, oracle: OracleId, seen: &Seen) -> Obser
             _ => {}
         }
     }
+    observation.counts = all.into();
     observation
 }

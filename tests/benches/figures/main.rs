@@ -1,22 +1,24 @@
 //! The figures that Assay is held to, measured: `make bench` prints them as a table, writes `target/bench/results.json`, and puts the
-//! table of `docs/STORAGE.md` there.
+//! tables of `docs/STORAGE.md` and `docs/SCALING.md` there.
 //!
 //! Subjects named as arguments are measured alone (`cargo bench … -- grpc store`), and then nothing is written. `harness` says how it is
 //! measured. A figure never fails: what it should be is for who reads it.
 
 mod bias;
 mod bls;
+mod docs;
 mod epoch;
+mod epoch_close;
 mod fixture;
 mod gas;
 mod grpc;
 mod harness;
 mod one_thread;
 mod plane;
+mod scaling;
 mod slices;
 mod storage;
 mod storage_detect;
-mod storage_doc;
 mod storage_ingest;
 mod storage_object;
 mod storage_table;
@@ -27,12 +29,13 @@ use table::Table;
 
 type Subject = (&'static str, fn(&mut Table));
 
-const SUBJECTS: [Subject; 11] = [
+const SUBJECTS: [Subject; 12] = [
     ("bls", bls::measure),
     ("slices", slices::measure),
     ("gas", gas::measure),
     ("bias", bias::measure),
     ("epoch", epoch::measure),
+    ("scaling", scaling::measure),
     ("grpc", grpc::measure),
     ("store", store::measure),
     ("storage", storage::measure),
@@ -47,6 +50,11 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
+    if let [word, providers, samples] = &arguments[..]
+        && word == epoch_close::CHILD
+    {
+        return epoch_close::run(providers.parse().unwrap(), samples.parse().unwrap());
+    }
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if let Some(unknown) = named.iter().find(|name| SUBJECTS.iter().all(|(subject, _)| subject != *name)) {
         eprintln!("there is no subject {unknown}; there are {}", SUBJECTS.map(|(name, _)| name).join(", "));
@@ -60,6 +68,7 @@ fn main() {
         }
     }
     if named.is_empty() {
-        println!("\nwritten to {} and {}", table.write().display(), storage_doc::write(&table).display());
+        println!("\nwritten to {}", table.write().display());
+        docs::write(&table).iter().for_each(|document| println!("written to {}", document.display()));
     }
 }

@@ -66,7 +66,7 @@ pub fn with_block(document: &str, block: &str) -> Option<String> {
 }
 
 /// Three digits that mean something.
-fn rounded(value: f64) -> String {
+pub(super) fn rounded(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 => grouped(value as i64),
         size if size >= 100.0 => grouped(value.round() as i64),

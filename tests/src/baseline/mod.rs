@@ -3,8 +3,10 @@
 mod curve;
 pub mod doc;
 pub mod kzg;
+pub mod majority;
 pub mod ocr;
 pub mod pdp;
+pub mod scaling_doc;
 pub mod shacham_waters;
 
 pub use ark_bls12_381::Fr as Scalar;
