@@ -352,7 +352,8 @@ impl Node {
             match reply {
                 Ok(reply) if reply.outcome() == wire::Outcome::Accepted => return epoch,
                 Ok(reply) => assert_eq!(reply.reason(), wire::Reason::NotYet, "{}", reply.text),
-                Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
+                // Before it has read a frame it knows no peer and closes the connection, at which point of the call may vary.
+                Err(status) => assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown), "{status}"),
             }
             assert!(Instant::now() < deadline, "no epoch opens");
             sleep(POLL * 5).await;
