@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Normal dependencies inside the workspace, as ARCHITECTURE.md draws them.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("assay-core", &[]),
     ("assay-contracts-bindings", &[]),
     ("assay-proto", &["assay-core"]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("assay-provider", &["assay-core", "assay-daemon", "assay-proto", "assay-chain"]),
     ("assay-builder", &["assay-core", "assay-daemon", "assay-proto", "assay-chain"]),
     ("assay-oracle", &["assay-core", "assay-daemon", "assay-proto", "assay-chain", "assay-challenger", "assay-contracts-bindings"]),
+    ("assay-simulation", &["assay-core", "assay-proto"]),
     ("assay-audit", &["assay-core", "assay-daemon", "assay-proto", "assay-chain"]),
     (
         "assay-tests",
