@@ -60,8 +60,6 @@ listed! {
         ChainRefusedParent,
         /// The chain refused a report whose time was over.
         ChainRefusedExpired,
-        /// The chain refused a report: an earlier epoch may still be reported.
-        ChainRefusedEarlierOpen,
         /// The chain refused a certificate.
         ChainRefusedCertificate,
         /// An accepted report was undone by a reorganisation.

@@ -218,7 +218,6 @@ impl World {
                 Revert::EpochAlreadySettled => Branch::ChainRefusedSettled,
                 Revert::WrongParent => Branch::ChainRefusedParent,
                 Revert::ReportExpired => Branch::ChainRefusedExpired,
-                Revert::EarlierEpochOpen => Branch::ChainRefusedEarlierOpen,
                 _ => Branch::ChainRefusedCertificate,
             });
         }

@@ -102,9 +102,9 @@ fn a_mute_third_stops_reports_and_breaks_nothing_else() {
     assert!(summary.coverage.of(Branch::ViewChanged) == 0, "a view without a quorum");
 }
 
-// Beyond a third liars can frame: what the checkers say then is true.
+// Beyond a third of lying measurers what is published is theirs; that reports land, agree and are signed once still holds.
 #[test]
-fn checkers_see_what_breaks_beyond_a_third() {
+fn three_liars_of_four_measure_what_they_like_and_stop_nothing() {
     let liars = Liars::Beyond(Adversary::LiarBad, 750);
     let config = Config { epochs: 6, calm_epochs: 6, liars, oracles: (4, 4), faults: vec![], ..Config::of_seed(0xbad) };
     let summary = run(config);
