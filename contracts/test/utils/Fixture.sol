@@ -36,7 +36,7 @@ abstract contract Fixture is Test {
         token = new TestToken();
         oracles = new OracleRegistry(token, 1e18, 0);
         providers = new ProviderRegistry(token, 1e18);
-        settlement = new SlaSettlement(config(), roles());
+        settlement = newSettlement();
         providers.setSettlement(address(settlement));
         token.mint(address(this), type(uint128).max);
         token.approve(address(oracles), type(uint256).max);
@@ -44,7 +44,11 @@ abstract contract Fixture is Test {
         token.approve(address(settlement), type(uint256).max);
     }
 
-    function config() internal view returns (ISlaSettlement.Config memory) {
+    function newSettlement() internal virtual returns (SlaSettlement) {
+        return new SlaSettlement(config(), roles());
+    }
+
+    function config() internal view virtual returns (ISlaSettlement.Config memory) {
         return ISlaSettlement.Config({
             token: address(token),
             oracleRegistry: address(oracles),
