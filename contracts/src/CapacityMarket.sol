@@ -394,7 +394,10 @@ contract CapacityMarket is ICapacityMarket, Ownable {
     }
 
     /// Adds epochs at the provider's price of now.
-    function _append(Booking storage b, Listing storage entry, uint64 start, uint32 epochs, uint96 maxPrice) private returns (uint256 cost) {
+    function _append(Booking storage b, Listing storage entry, uint64 start, uint32 epochs, uint96 maxPrice)
+        private
+        returns (uint256 cost)
+    {
         uint96 price = entry.price;
         if (price > maxPrice) revert PriceTooHigh(price, maxPrice);
         uint64 endEpoch = start + epochs;

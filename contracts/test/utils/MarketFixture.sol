@@ -95,9 +95,10 @@ abstract contract MarketFixture is Fixture {
     }
 
     function resultLeaf(Verdict memory v) internal pure returns (bytes32) {
-        return keccak256(
-            bytes.concat(keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions)))
-        );
+        return
+            keccak256(
+                bytes.concat(keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions)))
+            );
     }
 
     function resultTree(Verdict[] memory verdicts) internal pure returns (bytes32[] memory) {

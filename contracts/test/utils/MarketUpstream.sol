@@ -63,9 +63,7 @@ contract MarketOracle is ISlaOracle {
     function verdict(Report calldata report, Verdict calldata v, bytes32[] calldata proof) public view returns (uint8, uint32, bool) {
         (uint256 rewardsAt,) = SETTLEMENT.maturesAt(report);
         bytes32 leaf = keccak256(
-            bytes.concat(
-                keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions))
-            )
+            bytes.concat(keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions)))
         );
         if (!MerkleProof.verifyCalldata(proof, report.resultRoot, leaf)) revert InvalidProof();
         return (v.outcome, v.multiplierPpm, block.timestamp >= rewardsAt);
