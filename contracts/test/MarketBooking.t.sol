@@ -7,6 +7,8 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {CapacityMarket} from "../src/CapacityMarket.sol";
 import {ICapacityMarket} from "../src/interfaces/ICapacityMarket.sol";
+import {IProviderRegistry} from "../src/interfaces/IProviderRegistry.sol";
+import {Deposit} from "../src/libraries/Deposit.sol";
 import {Bookings, Term} from "../src/market/Bookings.sol";
 import {MarketFixture} from "./utils/MarketFixture.sol";
 
@@ -104,31 +106,47 @@ contract MarketBookingTest is MarketFixture {
     // Defence: what is offered counts as far as stake backs it now; without it, a slashed provider goes on selling.
     function test_a_slashed_provider_sells_what_is_still_backed() public {
         uint64 id = book(provider, 600, 4);
-        registry.setCapacity(provider, 700);
+        vm.prank(address(settlement));
+        providers.slash(provider, 300 * STAKE_PER_GIB);
         bookExpecting(provider, 101, 4, PRICE, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 101, 100));
-        registry.setCapacity(provider, 500);
+        vm.prank(address(settlement));
+        providers.slash(provider, 200 * STAKE_PER_GIB);
         bookExpecting(provider, 1, 4, PRICE, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 1, 0));
         extendExpecting(id, 1, PRICE, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 600, 500));
     }
 
     // Defence: standing is asked at every booking; without it, a suspended provider sells to whoever does not look.
     function test_a_suspended_provider_is_not_booked() public {
-        uint64 id = book(provider, 1, 4);
-        bytes memory failure = abi.encodeWithSelector(ICapacityMarket.NotBookable.selector, provider);
-        for (uint8 state = 3; state <= 4; ++state) {
-            standing.setState(provider, state);
-            bookExpecting(provider, 1, 1, PRICE, failure);
-            extendExpecting(id, 1, PRICE, failure);
-            vm.assertEq(market.freeOf(provider), 0);
-        }
-        standing.setState(provider, 2); // warned
+        uint64 id = book(provider, 1, 40);
+        accept(0, bytes32("none"));
+        failEpochs(provider, 1); // warned
         extend(id, 1);
         vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.StillBookable.selector, provider));
         market.delist(provider);
-        standing.setState(provider, 3);
+
+        failEpochs(provider, 2); // suspended
+        bytes memory failure = abi.encodeWithSelector(ICapacityMarket.NotBookable.selector, provider);
+        bookExpecting(provider, 1, 1, PRICE, failure);
+        extendExpecting(id, 1, PRICE, failure);
+        vm.assertEq(market.freeOf(provider), 0);
+
+        vm.warp(block.timestamp + REVIEW);
+        standing.expire(provider); // ejected
+        bookExpecting(provider, 1, 1, PRICE, failure);
+        extendExpecting(id, 1, PRICE, failure);
         market.delist(provider);
         vm.assertEq(market.listing(provider).gib, 0);
         vm.assertEq(market.area(CLASS, REGION).listedGib, 0);
+    }
+
+    // Defence: an exiting provider has no capacity; without it, it sells what nobody stands for when its stake is gone.
+    function test_an_exiting_provider_is_not_booked_and_a_booked_one_does_not_exit() public {
+        book(provider, 1, 3);
+        vm.expectRevert(abi.encodeWithSelector(IProviderRegistry.StillObliged.selector, endOf(3)));
+        providers.requestExit(provider);
+        vm.warp(endOf(3));
+        providers.requestExit(provider);
+        bookExpecting(provider, 1, 1, PRICE, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 1, 0));
     }
 
     function test_epochs_have_a_horizon() public {
@@ -224,15 +242,23 @@ contract MarketBookingTest is MarketFixture {
         vm.assertEq(market.booking(id).escrow, uint256(PRICE) * 1_000 * NOTICE);
     }
 
-    function test_no_notice_towards_a_suspended_provider_nor_while_nothing_is_judged() public {
-        uint64 id = book(provider, 10, 8);
-        uint64 other = book(provider, 10, 8);
-        standing.setState(provider, 3);
-        vm.assertEq(end(id), 1);
-        vm.assertEq(market.credit(id), uint256(PRICE) * 80);
-        standing.setState(provider, 1);
-        accepting.openEscape();
-        vm.assertEq(end(other), 1);
+    function test_no_notice_towards_a_suspended_provider() public {
+        uint64 id = book(provider, 10, 20); // epochs 1 to 20
+        accept(0, bytes32("none"));
+        failEpochs(provider, 3); // epochs 1 to 3; it is epoch 4
+        vm.assertEq(end(id), 5);
+        vm.assertEq(market.credit(id), uint256(PRICE) * 10 * 16);
+    }
+
+    function test_no_notice_while_nothing_is_judged() public {
+        uint64 id = book(provider, 10, uint32(HORIZON));
+        vm.warp(GENESIS + ESCAPE_DELAY - 1);
+        vm.assertFalse(settlement.escapeOpen());
+        vm.warp(GENESIS + ESCAPE_DELAY);
+        vm.assertTrue(settlement.escapeOpen());
+        uint64 next = market.nextEpoch();
+        vm.assertEq(end(id), next);
+        vm.assertEq(market.credit(id), uint256(PRICE) * 10 * (HORIZON + 1 - next));
     }
 
     function test_strangers_neither_end_nor_extend() public {
@@ -320,11 +346,12 @@ contract MarketBookingTest is MarketFixture {
         uint64[] memory list = candidates(cheap, same, provider);
         cheapestExpecting(151, PRICE - 1, list, abi.encodeWithSelector(ICapacityMarket.PriceTooHigh.selector, PRICE, PRICE - 1));
         cheapestExpecting(1_151, PRICE, list, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 1_151, 1_150));
-        standing.setState(cheap, 4);
-        cheapestExpecting(1, PRICE, list, abi.encodeWithSelector(ICapacityMarket.NotBookable.selector, cheap));
         vm.prank(BUILDER);
         vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.WrongArea.selector, cheap));
         market.bookCheapest(CLASS, REGION + 1, 1, 2, PRICE, list);
+        accept(0, bytes32("none"));
+        failEpochs(cheap, 3);
+        cheapestExpecting(1, PRICE, list, abi.encodeWithSelector(ICapacityMarket.NotBookable.selector, cheap));
         cheapestExpecting(1, PRICE, new uint64[](17), abi.encodeWithSelector(ICapacityMarket.TooManyCandidates.selector, 17, 16));
     }
 
@@ -332,24 +359,23 @@ contract MarketBookingTest is MarketFixture {
     function test_a_token_that_takes_a_fee_is_refused() public {
         FeeToken fee = new FeeToken();
         vm.etch(address(token), address(fee).code);
-        bookExpecting(provider, 100, 1, PRICE, abi.encodeWithSelector(ICapacityMarket.WrongDeposit.selector, 99 * PRICE, 100 * PRICE));
-        vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.WrongDeposit.selector, 99, 100));
+        bookExpecting(provider, 100, 1, PRICE, abi.encodeWithSelector(Deposit.DepositDiffers.selector, 100 * PRICE, 99 * PRICE));
+        vm.expectRevert(abi.encodeWithSelector(Deposit.DepositDiffers.selector, 100, 99));
         market.fundSubsidy(100);
     }
 
     // Defence: an escrow fits its field with the credit beside it; without it, a settlement overflows and the epoch is stuck.
     function test_an_escrow_beyond_its_field() public {
-        uint96 half = type(uint96).max / 2;
-        market.list(provider, 1_000, half);
-        bookExpecting(provider, 3, 1, half, abi.encodeWithSelector(TOO_LARGE, 96, 3 * uint256(half)));
-        uint64 id = book(provider, 2, 1);
-        standing.setState(provider, 3);
-        end(id);
-        vm.assertEq(market.credit(id), 2 * uint256(half));
-        standing.setState(provider, 1);
-        extendExpecting(id, 1, half, abi.encodeWithSelector(TOO_LARGE, 96, 4 * uint256(half)));
+        uint96 tenth = type(uint96).max / 10;
+        market.list(provider, 1_000, tenth);
+        bookExpecting(provider, 1, 11, tenth, abi.encodeWithSelector(TOO_LARGE, 96, 11 * uint256(tenth)));
+        uint64 id = book(provider, 1, 10);
+        vm.warp(validUntil(1) + 1);
+        market.settleSkipped(id, 1);
+        extendExpecting(id, 1, tenth, abi.encodeWithSelector(TOO_LARGE, 96, 11 * uint256(tenth)));
         market.withdrawCredit(id);
         extend(id, 1);
+        vm.assertEq(market.booking(id).escrow, 10 * uint256(tenth));
     }
 
     function test_configurations_that_cannot_work() public {
