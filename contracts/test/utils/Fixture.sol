@@ -21,6 +21,8 @@ abstract contract Fixture is Test {
     uint256 internal constant BUDGET = 1_000e18;
     uint256 internal constant SLASH_CAP_PPM = 100_000;
     uint256 internal constant STAKE = 100e18;
+    uint64 internal constant ESCAPE_DELAY = 7 days;
+    address internal constant GUARDIAN = address(0x9a4d);
     bytes32 internal constant PARAMS = keccak256("params");
     uint256 internal constant RECEIPT_SECRET = 0xa11ce;
 
@@ -34,7 +36,7 @@ abstract contract Fixture is Test {
         token = new TestToken();
         oracles = new OracleRegistry(token, 1e18, 0);
         providers = new ProviderRegistry(token, 1e18);
-        settlement = new SlaSettlement(config());
+        settlement = new SlaSettlement(config(), roles());
         providers.setSettlement(address(settlement));
         token.mint(address(this), type(uint128).max);
         token.approve(address(oracles), type(uint256).max);
@@ -56,6 +58,11 @@ abstract contract Fixture is Test {
             slashCapPpm: SLASH_CAP_PPM,
             paramsHash: PARAMS
         });
+    }
+
+    /// The test is the owner.
+    function roles() internal view returns (ISlaSettlement.Roles memory) {
+        return ISlaSettlement.Roles({owner: address(this), guardian: GUARDIAN, escapeDelay: ESCAPE_DELAY});
     }
 
     /// Registers oracles with secrets 0..n-1 and makes them the current set.
