@@ -2,15 +2,6 @@
 pragma solidity 0.8.37;
 
 import {IOracleRegistry} from "./IOracleRegistry.sol";
-import {ISlaSettlement, Report} from "./ISlaSettlement.sol";
-
-/// @notice What courts ask of the settlement.
-interface ICourtSettlement is ISlaSettlement {
-    function isCourt(address) external view returns (bool);
-    function voidReport(Report calldata report, uint64 parentEpoch) external;
-    function hold(uint64 epoch, uint64 until) external;
-    function certified(Report calldata report, uint256 signers, bytes calldata signature) external view returns (bool);
-}
 
 /// @notice What courts ask of the registry of oracles.
 interface ICourtRegistry is IOracleRegistry {
