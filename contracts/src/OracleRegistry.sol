@@ -8,7 +8,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {CommitteeSets} from "./CommitteeSets.sol";
 import {IOracleRegistry} from "./interfaces/IOracleRegistry.sol";
-import {ISettlementState} from "./interfaces/ISettlementState.sol";
+import {ISlaSettlement} from "./interfaces/ISlaSettlement.sol";
 import {Bls12381} from "./libraries/Bls12381.sol";
 import {Committee} from "./libraries/Committee.sol";
 import {Deposit} from "./libraries/Deposit.sol";
@@ -212,7 +212,7 @@ contract OracleRegistry is CommitteeSets, Ownable {
 
     /// @inheritdoc IOracleRegistry
     function slash(uint64 oracleId, uint256 amount, address beneficiary, uint256 reward) external returns (uint256 slashed) {
-        if (settlement == address(0) || !ISettlementState(settlement).isCourt(msg.sender)) revert OnlyCourt();
+        if (settlement == address(0) || !ISlaSettlement(settlement).isCourt(msg.sender)) revert OnlyCourt();
         if (reward > amount) revert RewardExceedsSlash(reward, amount);
         Entry storage entry = _registered(oracleId);
         slashed = Math.min(amount, entry.stake);
@@ -418,7 +418,7 @@ contract OracleRegistry is CommitteeSets, Ownable {
     }
 
     function _escapeOpen() private view returns (bool) {
-        return settlement != address(0) && ISettlementState(settlement).escapeOpen();
+        return settlement != address(0) && ISlaSettlement(settlement).escapeOpen();
     }
 
     function _registered(uint64 oracleId) private view returns (Entry storage entry) {

@@ -10,7 +10,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IObligations} from "./interfaces/IObligations.sol";
 import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
-import {ISettlementState} from "./interfaces/ISettlementState.sol";
+import {ISlaSettlement} from "./interfaces/ISlaSettlement.sol";
 import {Deposit} from "./libraries/Deposit.sol";
 import {Liability} from "./libraries/Liability.sol";
 import {SharePool} from "./libraries/SharePool.sol";
@@ -328,7 +328,7 @@ contract ProviderRegistry is IProviderRegistry, Ownable {
     }
 
     function _escapeOpen() private view returns (bool) {
-        return settlement != address(0) && ISettlementState(settlement).escapeOpen();
+        return settlement != address(0) && ISlaSettlement(settlement).escapeOpen();
     }
 
     function _active(uint64 providerId) private view returns (Provider storage entry) {

@@ -6,7 +6,6 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IOracleRegistry} from "./interfaces/IOracleRegistry.sol";
 import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
 import {IProviderStanding} from "./interfaces/IProviderStanding.sol";
-import {ISettlementState} from "./interfaces/ISettlementState.sol";
 import {ISlaOracle, Verdict} from "./interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
 import {Committee} from "./libraries/Committee.sol";
@@ -19,13 +18,12 @@ contract ProviderStanding is IProviderStanding, Ownable {
 
     uint8 private constant SKIPPED = 2; // of ISlaSettlement.isSettled
 
-    address private immutable SETTLEMENT;
+    ISlaSettlement private immutable SETTLEMENT;
     ISlaOracle private immutable ORACLE;
     IOracleRegistry private immutable ORACLES;
     IProviderRegistry private immutable PROVIDERS;
     uint64 private immutable GENESIS;
     uint64 private immutable EPOCH_LENGTH;
-    uint64 private immutable VALID_EPOCHS;
     /// @inheritdoc IProviderStanding
     uint64 public immutable graceSeconds;
     /// @inheritdoc IProviderStanding
@@ -38,17 +36,16 @@ contract ProviderStanding is IProviderStanding, Ownable {
     mapping(uint64 providerId => StandingRules.Standing) private _standings;
 
     /// @param owner reviews suspensions: a timelock.
-    constructor(address settlement, ISlaOracle oracle, address owner, Terms memory terms) Ownable(owner) {
-        if (settlement == address(0) || address(oracle) == address(0)) revert ZeroAddress();
+    constructor(ISlaSettlement settlement, ISlaOracle oracle, address owner, Terms memory terms) Ownable(owner) {
+        if (address(settlement) == address(0) || address(oracle) == address(0)) revert ZeroAddress();
         if (terms.reviewSeconds < terms.graceSeconds) revert InvalidTerms();
-        ISlaSettlement.Config memory c = ISlaSettlement(settlement).config();
+        ISlaSettlement.Config memory c = settlement.config();
         SETTLEMENT = settlement;
         ORACLE = oracle;
         ORACLES = IOracleRegistry(c.oracleRegistry);
         PROVIDERS = IProviderRegistry(c.providerRegistry);
         GENESIS = c.genesis;
         EPOCH_LENGTH = c.epochLength;
-        VALID_EPOCHS = c.validEpochs;
         graceSeconds = terms.graceSeconds;
         reviewSeconds = terms.reviewSeconds;
         presentSeconds = terms.presentSeconds;
@@ -58,7 +55,7 @@ contract ProviderStanding is IProviderStanding, Ownable {
     /// @inheritdoc IProviderStanding
     function present(Report calldata report, Verdict calldata v, bytes32[] calldata proof) external {
         (uint8 outcome,, bool matured) = ORACLE.verdict(report, v, proof);
-        (, uint256 slashesAt) = ISettlementState(SETTLEMENT).maturesAt(report);
+        (, uint256 slashesAt) = SETTLEMENT.maturesAt(report);
         if (!matured || block.timestamp < slashesAt) revert NotMatured(v.epoch);
 
         uint64 next = nextEpoch(v.providerId);
@@ -132,11 +129,9 @@ contract ProviderStanding is IProviderStanding, Ownable {
     }
 
     function _skippable(uint64 epoch) private view returns (bool) {
-        (, uint64 acceptedAt) = ISlaSettlement(SETTLEMENT).acceptedReport(epoch);
+        (, uint64 acceptedAt) = SETTLEMENT.acceptedReport(epoch);
         if (acceptedAt != 0) return block.timestamp >= uint256(acceptedAt) + presentSeconds;
-        // A later report alone does not close an epoch for good: it may be voided.
-        uint256 validUntil = _endOf(epoch) + uint256(VALID_EPOCHS) * EPOCH_LENGTH;
-        return block.timestamp > validUntil && ISettlementState(SETTLEMENT).isSettled(epoch) == SKIPPED;
+        return SETTLEMENT.isSettled(epoch) == SKIPPED;
     }
 
     function _endOf(uint64 epoch) private view returns (uint256) {

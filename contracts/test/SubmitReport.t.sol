@@ -404,16 +404,27 @@ contract SubmitReportTest is Fixture {
 
     function test_the_constructor_refuses_nonsense() public {
         ISlaSettlement.Config memory c = config();
-        c.epochLength = 0;
-        vm.expectRevert(ISlaSettlement.InvalidConfig.selector);
-        new SlaSettlement(c);
+        c.epochLength = 1;
+        refused(c, roles());
         c = config();
         c.slashCapPpm = 1_000_001;
-        vm.expectRevert(ISlaSettlement.InvalidConfig.selector);
-        new SlaSettlement(c);
+        refused(c, roles());
         c = config();
         c.token = address(0);
+        refused(c, roles());
+        c = config();
+        c.slashWindow = 1024 * LENGTH; // a void would have to walk over too many epochs
+        refused(c, roles());
+        c = config();
+        c.validEpochs = 1024;
+        refused(c, roles());
+        ISlaSettlement.Roles memory r = roles();
+        r.escapeDelay = (1 + VALID_EPOCHS) * LENGTH; // within one report's validity
+        refused(config(), r);
+    }
+
+    function refused(ISlaSettlement.Config memory c, ISlaSettlement.Roles memory r) private {
         vm.expectRevert(ISlaSettlement.InvalidConfig.selector);
-        new SlaSettlement(c);
+        new SlaSettlement(c, r);
     }
 }

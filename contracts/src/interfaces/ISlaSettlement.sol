@@ -30,6 +30,8 @@ struct Report {
 /// fixed values. The
 /// chain keeps the leading 224 bits of a digest beside the time of acceptance; everything else comes back as calldata when
 /// somebody claims, and is checked against them. All times are unix seconds, all amounts the token's smallest unit.
+/// The owner (a timelock) names the courts and the guardian and ends a pause. The guardian acts at once, and can do two things:
+/// pause posting, and void a report that has paid nothing yet. Courts are contracts that void what they find proven wrong.
 interface ISlaSettlement {
     struct Config {
         address token;
@@ -45,6 +47,12 @@ interface ISlaSettlement {
         bytes32 paramsHash;
     }
 
+    struct Roles {
+        address owner;
+        address guardian; // zero: nobody
+        uint64 escapeDelay; // from the last acceptance to the opening of the exits
+    }
+
     event ReportAccepted(
         uint64 indexed epoch, bytes32 indexed digest, uint64 view_, uint256 signers, uint256 signedWeight, uint256 totalWeight
     );
@@ -55,7 +63,16 @@ interface ISlaSettlement {
         uint64 indexed providerId, uint64 indexed epoch, bytes32 challengeDigest, bytes chunks, bytes[] siblings, bytes signature
     );
     event Funded(address indexed from, uint256 amount);
+    /// `digest` is the full one of `epoch`'s report. All reports from `epoch` to `lastEpochVoided` are void.
+    event ReportVoided(uint64 indexed epoch, bytes32 indexed digest, uint64 lastEpochVoided, address indexed by);
+    /// Claims and slashes of reports from `fromEpoch` on wait. The values that hold from now on, other holds included.
+    event HoldSet(uint64 indexed fromEpoch, uint64 until, address indexed by);
+    event PostingStopped(address indexed by);
+    event PostingResumed();
+    event GuardianSet(address indexed guardian);
+    event CourtSet(address indexed court, bool allowed);
 
+    /// Also: windows of more than 1,024 epochs, epochs under two seconds, an escape within one report's validity.
     error InvalidConfig();
 
     error WrongChain(uint256 chainId);
@@ -64,7 +81,10 @@ interface ISlaSettlement {
     error EpochNotOver(uint256 endsAt);
     error WrongValidUntil(uint256 expected);
     error ReportExpired(uint256 validUntil);
+    error PostingPaused();
     error EpochAlreadySettled(uint256 nextEpoch);
+    /// This very report was accepted before, and voided.
+    error AlreadyVoided(bytes32 digest);
     /// An epoch was skipped whose own report could still arrive.
     error EarlierEpochOpen(uint256 until);
     error WrongParent(bytes32 lastDigest);
@@ -81,6 +101,17 @@ interface ISlaSettlement {
     error NothingToClaim();
     error InsecureSeed();
     error AlreadySlashed(uint64 providerId, uint64 epoch);
+
+    error OnlyGuardian(address caller);
+    error OnlyCourt(address caller);
+    error OnlyGuardianOrCourt(address caller);
+    /// Too late for this caller to void or hold the report.
+    error ReportFinal(uint256 since);
+    /// The report of `parentEpoch` is not the voided report's parent.
+    error WrongParentEpoch(uint64 parentEpoch);
+    /// Not in the future, or beyond the longest hold of this report.
+    error InvalidHold(uint64 until, uint256 latest);
+    error PostingNotPaused();
 
     error RebuttalTooLate(uint256 closedAt);
     error AlreadyRebutted(uint64 providerId, uint64 epoch);
@@ -111,6 +142,11 @@ interface ISlaSettlement {
     /// `rewardTotal` is what the certificate states: the contract bounds it, the leaves themselves are the signers' word.
     function submitReport(Report calldata report, uint256 signers, bytes calldata signature) external;
 
+    /// @notice Whether the certificate is that of the report: a quorum of the set `report.setEpoch` signed it. Says nothing about
+    /// acceptance, so that two certified reports of one epoch can be held against their signers.
+    /// @dev Reverts with UnknownSet of the registry, and with InvalidSigners for a bitmap that names no subset of the set.
+    function certified(Report calldata report, uint256 signers, bytes calldata signature) external view returns (bool);
+
     /// @return any whether a report was accepted yet.
     /// @return epoch of the last one.
     /// @return digest its leading 224 bits, the last four bytes zero. The full digest is in the event ReportAccepted.
@@ -119,6 +155,64 @@ interface ISlaSettlement {
     /// @notice Zeros when the epoch has no accepted report.
     /// @return digest the leading 224 bits, the last four bytes zero.
     function acceptedReport(uint64 epoch) external view returns (bytes32 digest, uint64 acceptedAt);
+
+    /// @notice 0 the epoch may still get a report, 1 it has one, 2 it was skipped and can have none any more. 2 is for ever; a
+    /// void turns 1 into 0 or 2.
+    function isSettled(uint64 epoch) external view returns (uint8 state);
+
+    /// @notice When claims and slashes of an accepted report open. Both are the largest number while the report is held.
+    /// @dev Reverts with UnknownReport.
+    function maturesAt(Report calldata report) external view returns (uint256 rewardsAt, uint256 slashesAt);
+
+    /// @notice Until when claims and slashes of the epoch's report wait; 0 when it has none or nothing holds it.
+    function heldUntil(uint64 epoch) external view returns (uint256);
+
+    // ---- guardian and courts
+
+    function guardian() external view returns (address);
+
+    /// @notice Replaces the guardian. The owner only.
+    function setGuardian(address guardian_) external;
+
+    function isCourt(address court) external view returns (bool);
+
+    /// @notice Appoints or dismisses a court. The owner only.
+    function setCourt(address court, bool allowed) external;
+
+    /// @notice Stops submitReport. The guardian only. Claims, slashes and rebuttals of accepted reports go on; epochs whose
+    /// reports expire meanwhile are skipped.
+    function pausePosting() external;
+
+    /// @notice Ends the pause. The owner only.
+    function resumePosting() external;
+
+    function postingPaused() external view returns (bool);
+
+    /// @notice Takes back an accepted report and all later ones. The last accepted report is again the parent; the epochs may get
+    /// other reports while theirs are valid, never the voided one itself. What was paid or slashed meanwhile stays, and counts:
+    /// cumulative leaves of later reports pay the difference only, and no provider is slashed twice for one epoch.
+    /// The guardian may before acceptedAt + rewardWindow; a court before both windows are over, and while the report is held.
+    /// @param parentEpoch the epoch of the report whose digest is `report.parentDigest`; not looked at when that is zero.
+    /// @dev Its cost grows with the epochs that are voided: at most validEpochs + 1,025.
+    function voidReport(Report calldata report, uint64 parentEpoch) external;
+
+    /// @notice Whether a report with this full digest was voided itself, rather than as a descendant.
+    function voided(bytes32 digest) external view returns (bool);
+
+    /// @notice Makes claims and slashes of the epoch's report and of all later reports wait, for cumulative leaves repeat what
+    /// earlier ones say. Courts only, as long as they may void the report. Overlapping holds become one, from the first of their
+    /// epochs to the last of their times; yet no report waits longer than 14 days (or 1,024 epochs, if less) from its acceptance.
+    function hold(uint64 epoch, uint64 until) external;
+
+    // ---- the way out
+
+    /// @notice Whether no report has been accepted, and stood, for `escapeDelay`, counted from genesis or the last such report.
+    /// The registries and the market then let everybody leave.
+    function escapeOpen() external view returns (bool);
+
+    function escapeDelay() external view returns (uint64);
+
+    // ---- money
 
     /// @notice Pays what a reward leaf of an accepted report says beyond what was paid before. Anyone may send it; the money
     /// goes to the leaf's recipient. Open from acceptedAt + rewardWindow on.

@@ -8,6 +8,9 @@ type Stamp is bytes32;
 using StampLib for Stamp global;
 
 library StampLib {
+    /// What an empty slot holds.
+    Stamp internal constant NONE = Stamp.wrap(0);
+
     bytes32 private constant DIGEST = ~bytes32(uint256(type(uint32).max));
 
     function stamp(bytes32 digest_, uint32 number_) internal pure returns (Stamp) {

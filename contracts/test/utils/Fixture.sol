@@ -27,6 +27,8 @@ abstract contract Fixture is Test {
     uint64 internal constant UNBONDING = 1_000;
     uint64 internal constant EVIDENCE = 500;
     uint64 internal constant ROLL_CALL = 300;
+    uint64 internal constant ESCAPE_DELAY = 7 days;
+    address internal constant GUARDIAN = address(0x9a4d);
     bytes32 internal constant PARAMS = keccak256("params");
     uint256 internal constant RECEIPT_SECRET = 0xa11ce;
 
@@ -40,7 +42,7 @@ abstract contract Fixture is Test {
         token = new TestToken();
         oracles = new OracleRegistry(token, 1e18, 0, oracleTerms());
         providers = new ProviderRegistry(token, 1e18, providerTerms());
-        settlement = new SlaSettlement(config());
+        settlement = new SlaSettlement(config(), roles());
         oracles.setSettlement(address(settlement));
         providers.setSettlement(address(settlement));
         token.mint(address(this), type(uint128).max);
@@ -65,6 +67,7 @@ abstract contract Fixture is Test {
         });
     }
 
+<<<<<<< HEAD
     /// One operator registers all oracles here, so there is no cap.
     function oracleTerms() internal pure returns (IOracleRegistry.Terms memory) {
         return IOracleRegistry.Terms(UNBONDING, EVIDENCE, ROLL_CALL, 1_000_000);
@@ -74,6 +77,11 @@ abstract contract Fixture is Test {
         IProviderRegistry.ClassStake[] memory classes = new IProviderRegistry.ClassStake[](1);
         classes[0] = IProviderRegistry.ClassStake(100, STAKE_PER_GIB);
         return IProviderRegistry.Terms(UNBONDING, EVIDENCE, classes);
+=======
+    /// The test is the owner.
+    function roles() internal view returns (ISlaSettlement.Roles memory) {
+        return ISlaSettlement.Roles({owner: address(this), guardian: GUARDIAN, escapeDelay: ESCAPE_DELAY});
+>>>>>>> w-c1
     }
 
     /// Registers oracles with secrets 0..n-1 and makes them the current set.
