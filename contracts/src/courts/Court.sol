@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {ICourt} from "../interfaces/ICourt.sol";
-import {ICourtRegistry} from "../interfaces/ICourtCounterparts.sol";
+import {IOracleRegistry} from "../interfaces/IOracleRegistry.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {Committee} from "../libraries/Committee.sol";
 import {ReportLib} from "../libraries/ReportLib.sol";
@@ -22,7 +22,7 @@ abstract contract Court is ICourt {
     uint256 internal constant REWARD_PPM = 100_000;
 
     ISlaSettlement internal immutable SETTLEMENT;
-    ICourtRegistry internal immutable ORACLES;
+    IOracleRegistry internal immutable ORACLES;
     IERC20 internal immutable TOKEN;
     uint256 public immutable slashPpm;
 
@@ -34,7 +34,7 @@ abstract contract Court is ICourt {
         if (slashPpm_ > PPM) revert InvalidShare(slashPpm_);
         ISlaSettlement.Config memory c = settlement.config();
         SETTLEMENT = settlement;
-        ORACLES = ICourtRegistry(c.oracleRegistry);
+        ORACLES = IOracleRegistry(c.oracleRegistry);
         TOKEN = IERC20(c.token);
         slashPpm = slashPpm_;
     }

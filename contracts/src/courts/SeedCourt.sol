@@ -101,7 +101,7 @@ contract SeedCourt is Court, ISeedCourt {
             if (i > 0 && commit.oracleId <= commits[i - 1].oracleId) revert InvalidCommit(i);
             bytes32 leaf = Statements.leaf(commit.oracleId, Statements.commitDigest(address(SETTLEMENT), commit));
             if (!MerkleProof.verifyCalldata(proofs[i], report.dataDigest, leaf)) revert InvalidProof();
-            weight += _weightOf(header, commit.oracleId);
+            weight += Committee.weightOf(header, commit.oracleId);
         }
         if (3 * weight <= 2 * totalWeight) revert FlagStands(weight, totalWeight);
         _convict(report, parentEpoch, msg.sender);
@@ -123,7 +123,7 @@ contract SeedCourt is Court, ISeedCourt {
                 _checkShown(shown[next], included[i].commitDigest, falseDigests, next);
                 ++next;
             } else {
-                weight += _weightOf(header, included[i].oracleId);
+                weight += Committee.weightOf(header, included[i].oracleId);
             }
         }
         if (next != shown.length) revert InvalidCommit(next);
@@ -152,19 +152,5 @@ contract SeedCourt is Court, ISeedCourt {
     function _set(uint64 setEpoch) private view returns (address header, uint256 totalWeight) {
         (header,,) = ORACLES.committeeOf(setEpoch);
         (, totalWeight,) = Committee.totals(header);
-    }
-
-    /// Zero for a stranger. Members are in ascending order of their ids.
-    function _weightOf(address header, uint64 oracleId) private view returns (uint256) {
-        (,, uint256 high) = Committee.totals(header);
-        uint256 low;
-        while (low < high) {
-            uint256 middle = (low + high) / 2;
-            (uint64 id, uint16 weight,) = Committee.member(header, middle);
-            if (id == oracleId) return weight;
-            if (id < oracleId) low = middle + 1;
-            else high = middle;
-        }
-        return 0;
     }
 }
