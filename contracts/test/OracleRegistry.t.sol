@@ -64,7 +64,7 @@ contract OracleRegistryTest is Fixture {
 
     // Defence: the proof's message names the registry; removed, this turns red.
     function test_pop_replayed_at_another_registry() public {
-        bytes memory foreign = popFor(address(this), new OracleRegistry(token, 1, 0));
+        bytes memory foreign = popFor(address(this), new OracleRegistry(token, 1, 0, oracleTerms()));
         registerExpecting(key, foreign, IOracleRegistry.InvalidProofOfPossession.selector);
     }
 
@@ -206,7 +206,7 @@ contract OracleRegistryTest is Fixture {
     }
 
     function test_sets_keep_their_distance_in_time() public {
-        oracles = new OracleRegistry(token, 1e18, 100);
+        oracles = new OracleRegistry(token, 1e18, 100, oracleTerms());
         token.approve(address(oracles), type(uint256).max);
         registerOracle(0, STAKE);
         oracles.buildSnapshot(1);

@@ -102,7 +102,7 @@ contract ProviderRegistryTest is Fixture {
     // Defence: the digest names the registry; removed, this turns red.
     function test_claims_signature_of_another_registry() public {
         registerProvider();
-        publishForged(signClaims(RECEIPT_SECRET, new ProviderRegistry(token, 1), 1));
+        publishForged(signClaims(RECEIPT_SECRET, new ProviderRegistry(token, 1, providerTerms()), 1));
     }
 
     // Defence: the digest names the chain; removed, this turns red.
@@ -133,7 +133,7 @@ contract ProviderRegistryTest is Fixture {
     function test_settlement_is_set_once_by_the_owner() public {
         vm.expectRevert(IProviderRegistry.SettlementAlreadySet.selector);
         providers.setSettlement(address(1));
-        ProviderRegistry fresh = new ProviderRegistry(token, 1);
+        ProviderRegistry fresh = new ProviderRegistry(token, 1, providerTerms());
         vm.expectRevert(IProviderRegistry.ZeroAddress.selector);
         fresh.setSettlement(address(0));
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, address(0xbad)));

@@ -115,6 +115,20 @@ library Committee {
         (oracleId, weight) = readRecord(chunkOf(header, index / CHUNK, members), index % CHUNK, key);
     }
 
+    /// @notice The weight of one member, found by halving, since ids ascend. Zero for who is no member: a member's is at least 1.
+    function weightOf(address header, uint64 oracleId) internal view returns (uint16 weight) {
+        (,, uint256 members) = totals(header);
+        bytes memory key = new bytes(Bls12381.G2_LENGTH);
+        (uint256 low, uint256 high) = (0, members);
+        while (low < high) {
+            uint256 middle = (low + high) / 2;
+            (uint64 id, uint16 found) = readRecord(chunkOf(header, middle / CHUNK, members), middle % CHUNK, key);
+            if (id == oracleId) return found;
+            if (id < oracleId) low = middle + 1;
+            else high = middle;
+        }
+    }
+
     /// @notice Writes one chunk. The sums already include its `records`.
     function writeChunk(bytes memory aggregate, uint256 weight, uint256 members, address[2] memory earlier, bytes memory records)
         internal

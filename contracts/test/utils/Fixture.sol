@@ -5,6 +5,8 @@ import {OracleRegistry} from "../../src/OracleRegistry.sol";
 import {ProviderRegistry} from "../../src/ProviderRegistry.sol";
 import {SlaSettlement} from "../../src/SlaSettlement.sol";
 import {TestToken} from "../../src/TestToken.sol";
+import {IOracleRegistry} from "../../src/interfaces/IOracleRegistry.sol";
+import {IProviderRegistry} from "../../src/interfaces/IProviderRegistry.sol";
 import {ISlaSettlement, Report} from "../../src/interfaces/ISlaSettlement.sol";
 import {ReportLib} from "../../src/libraries/ReportLib.sol";
 import {BlsSigner} from "./BlsSigner.sol";
@@ -21,6 +23,10 @@ abstract contract Fixture is Test {
     uint256 internal constant BUDGET = 1_000e18;
     uint256 internal constant SLASH_CAP_PPM = 100_000;
     uint256 internal constant STAKE = 100e18;
+    uint256 internal constant STAKE_PER_GIB = 1e18;
+    uint64 internal constant UNBONDING = 1_000;
+    uint64 internal constant EVIDENCE = 500;
+    uint64 internal constant ROLL_CALL = 300;
     uint64 internal constant ESCAPE_DELAY = 7 days;
     address internal constant GUARDIAN = address(0x9a4d);
     bytes32 internal constant PARAMS = keccak256("params");
@@ -34,9 +40,10 @@ abstract contract Fixture is Test {
     function deploy() internal {
         vm.warp(GENESIS);
         token = new TestToken();
-        oracles = new OracleRegistry(token, 1e18, 0);
-        providers = new ProviderRegistry(token, 1e18);
-        settlement = new SlaSettlement(config(), roles());
+        oracles = new OracleRegistry(token, 1e18, 0, oracleTerms());
+        providers = new ProviderRegistry(token, 1e18, providerTerms());
+        settlement = newSettlement();
+        oracles.setSettlement(address(settlement));
         providers.setSettlement(address(settlement));
         token.mint(address(this), type(uint128).max);
         token.approve(address(oracles), type(uint256).max);
@@ -44,7 +51,11 @@ abstract contract Fixture is Test {
         token.approve(address(settlement), type(uint256).max);
     }
 
-    function config() internal view returns (ISlaSettlement.Config memory) {
+    function newSettlement() internal virtual returns (SlaSettlement) {
+        return new SlaSettlement(config(), roles());
+    }
+
+    function config() internal view virtual returns (ISlaSettlement.Config memory) {
         return ISlaSettlement.Config({
             token: address(token),
             oracleRegistry: address(oracles),
@@ -58,6 +69,17 @@ abstract contract Fixture is Test {
             slashCapPpm: SLASH_CAP_PPM,
             paramsHash: PARAMS
         });
+    }
+
+    /// One operator registers all oracles here, so there is no cap.
+    function oracleTerms() internal pure returns (IOracleRegistry.Terms memory) {
+        return IOracleRegistry.Terms(UNBONDING, EVIDENCE, ROLL_CALL, 1_000_000);
+    }
+
+    function providerTerms() internal pure returns (IProviderRegistry.Terms memory) {
+        IProviderRegistry.ClassStake[] memory classes = new IProviderRegistry.ClassStake[](1);
+        classes[0] = IProviderRegistry.ClassStake(100, STAKE_PER_GIB);
+        return IProviderRegistry.Terms(UNBONDING, EVIDENCE, classes);
     }
 
     /// The test is the owner.
