@@ -104,6 +104,8 @@ pub struct Market {
     pub provider_registry: Address,
     /// `ProviderStanding`.
     pub standing: Address,
+    /// Seconds after a report matured until an epoch without a verdict on the provider is refunded.
+    pub unsettled_delay_s: u64,
 }
 
 impl Market {
@@ -122,6 +124,7 @@ impl Market {
             settlement,
             provider_registry: convert::address(settled.providerRegistry),
             standing: convert::address(config.standing),
+            unsettled_delay_s: config.unsettledDelay,
         })
     }
 
