@@ -241,6 +241,11 @@ impl Market {
         amount("balanceOf", self.rpc.call(&self.token, call, block(at)).await?)
     }
 
+    /// All tokens that there are.
+    pub async fn supply(&self, at: impl Into<BlockTag>) -> Result<u128, ChainError> {
+        amount("totalSupply", self.rpc.call(&self.token, TestToken::totalSupplyCall {}, block(at)).await?)
+    }
+
     /// What `owner` lets `spender` take.
     pub async fn allowance(&self, owner: &Address, spender: &Address) -> Result<U256, ChainError> {
         let call = TestToken::allowanceCall { owner: convert::to_alloy(owner), spender: convert::to_alloy(spender) };
