@@ -21,6 +21,7 @@ use crate::beacon::{BeaconClient, BeaconError};
 use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
+use crate::doppelganger::{Doppelganger, DoppelgangerError};
 use crate::frame::{Frame, Frames};
 use crate::identity::{self, IdentityError};
 use crate::measure::{self, Bend, MeasureError, Measurer, Rebuttals};
@@ -91,6 +92,9 @@ pub enum AppError {
     /// Our TLS key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Another node signs with our key, or one may.
+    #[error(transparent)]
+    Doppelganger(#[from] DoppelgangerError),
     /// A server ended by itself.
     #[error("a server ended: {0}")]
     Server(String),
@@ -122,6 +126,7 @@ struct Node {
     client: Client,
     beacon: BeaconClient,
     signer: Arc<Signer>,
+    doppelganger: Arc<Doppelganger>,
     tls: Arc<Tls>,
     store: SqliteStore,
     outbox: Outbox,
@@ -163,7 +168,13 @@ impl Node {
         let outbox = Outbox::open(store.pool().clone(), client.clone(), transmitter, outbox_config).await?;
         let watchdog = Watchdog::start(Duration::from_millis(params.probing.stall_ms)).map_err(AppError::Watchdog)?;
         let frames = Frames::new(client.clone(), instance, settlement, params, beacon.info().clone(), members);
-        Ok(Self { frames, client, beacon, signer, tls, store, outbox, watchdog })
+        let running = frames.epoch_at(now_ms());
+        let doppelganger = Doppelganger::watch(signer.clone(), running, frames.params().epoch_ms()).await?;
+        if let Some(running) = running {
+            doppelganger.check_log(&store, running.saturating_sub(frames.params().valid_epochs)..=running).await?;
+        }
+        let doppelganger = Arc::new(doppelganger);
+        Ok(Self { doppelganger, frames, client, beacon, signer, tls, store, outbox, watchdog })
     }
 
     async fn run(self, config: &Config, hooks: Hooks, cancel: CancellationToken) -> Result<(), AppError> {
@@ -177,7 +188,7 @@ impl Node {
         let view = Arc::new(View::new(self.frames.clone(), self.signer.oracle(), self.beacon.clone(), outgoing.clone()));
         let mut parts = JoinSet::new();
 
-        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone()));
+        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone(), self.doppelganger.clone()));
         outgoing.deliver_to(inbox.clone());
         let (tls, stop) = (self.tls.clone(), cancel.clone());
         parts.spawn(async move {
@@ -200,13 +211,15 @@ impl Node {
             watchdog.pulse(stop).await;
             Ok(())
         });
+        let (doppelganger, asking, seen, stop) = (self.doppelganger.clone(), outgoing.clone(), view.clone(), cancel.clone());
+        parts.spawn(async move { Ok(doppelganger.run(asking, seen, stop).await?) });
         let rebuttals = self.client.clone();
         let settler = Settler {
             client: self.client,
             outbox: self.outbox,
             store: store.clone(),
             committee: committee.clone(),
-            outgoing,
+            outgoing: outgoing.clone(),
             frames: self.frames.clone(),
             view: view.clone(),
             me: self.signer.oracle(),
@@ -217,6 +230,7 @@ impl Node {
             settler.run(handed, stop).await;
             Ok(())
         });
+        let (signer, doppelganger) = (self.signer.clone(), self.doppelganger);
         let measurer = Arc::new(Measurer {
             beacon: self.beacon,
             signer: self.signer,
@@ -229,7 +243,13 @@ impl Node {
         });
         let (frames, stop) = (self.frames, cancel.clone());
         parts.spawn(async move {
-            epochs(frames, committee, measurer, view, stop).await;
+            if let Some(running) = frames.epoch_at(now_ms()) {
+                let frame = stop.run_until_cancelled(frames.read(running)).await.and_then(Result::ok);
+                doppelganger.first_word(&outgoing, frame.as_ref()).await;
+            } else {
+                doppelganger.first_word(&outgoing, None).await;
+            }
+            epochs(frames, committee, measurer, view, doppelganger, stop).await;
             Ok(())
         });
 
@@ -245,13 +265,23 @@ impl Node {
         }
         // The actor's last step is on disk when it ends.
         let _ = actor.await;
+        if result.is_ok() {
+            signer.protection().rest().await?;
+        }
         info!("stopped");
         result
     }
 }
 
 /// Opens epoch after epoch and measures each.
-async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, view: Arc<View>, cancel: CancellationToken) {
+async fn epochs(
+    frames: Frames,
+    committee: Committee,
+    measurer: Arc<Measurer>,
+    view: Arc<View>,
+    doppelganger: Arc<Doppelganger>,
+    cancel: CancellationToken,
+) {
     let mut epoch = first_epoch(&frames, &committee, &view, &cancel).await;
     measurer.fold().await;
     let mut measuring = JoinSet::new();
@@ -261,11 +291,17 @@ async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, v
         if cancel.run_until_cancelled(tokio::time::sleep_until(begin)).await.is_none() {
             break;
         }
+        let speaks = doppelganger.speaks_in(epoch).await;
         let Some(Some(frame)) = cancel.run_until_cancelled(open(&frames, &committee, &view, epoch)).await else {
             // Unreadable now: the next epoch is another chance.
             epoch = epoch.saturating_add(1);
             continue;
         };
+        if !speaks {
+            info!(epoch, "watched in silence: neither measured nor signed");
+            epoch = epoch.saturating_add(1);
+            continue;
+        }
         let (measurer, committee, stop) = (measurer.clone(), committee.clone(), cancel.clone());
         measuring.spawn(async move {
             // A task of its own, so that our own bug costs an epoch and is said loudly, not silently.
