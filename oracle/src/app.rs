@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_chain::outbox::{Outbox, OutboxConfig, OutboxError};
-use assay_chain::{ChainConfig, ChainError, Client};
+use assay_chain::{ChainConfig, ChainError, Client, SettlementConfig};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::ids::Instance;
+use assay_core::verdict::REBUTTAL_EPOCHS;
 use assay_daemon::grpc::{self, BindError};
 use assay_daemon::keystore::{self, KeystoreError, Password};
 use assay_daemon::telemetry::{self, TelemetryError};
@@ -59,6 +60,17 @@ pub enum AppError {
         ours: assay_core::hash::Hash32,
         /// The contract's.
         theirs: assay_core::hash::Hash32,
+    },
+    /// What may still be answered on the chain would be forgotten before that.
+    #[error(
+        "the settlement contract lets a silence be answered for {answerable_s} s after its epoch, and this version of assay-oracle remembers \
+         one for {remembered_s} s: another version runs this network, or its slash window is too long for its epochs"
+    )]
+    SlashWindow {
+        /// The latest answer, seconds after the epoch's start.
+        answerable_s: u64,
+        /// How long an entry of the watch list holds, seconds.
+        remembered_s: u64,
     },
     /// Key and id are not the registered ones.
     #[error(transparent)]
@@ -152,6 +164,7 @@ impl Node {
         if settlement.params_hash != params.hash() {
             return Err(AppError::Params { ours: params.hash(), theirs: settlement.params_hash });
         }
+        check_slash_window(&settlement)?;
         identity::check(&client, config.oracle_id, &verdict.public_key()).await?;
         let beacon = BeaconClient::connect(&config.beacon).await?;
         let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
@@ -273,6 +286,18 @@ impl Node {
     }
 }
 
+/// A slashed silence holds its place for [`REBUTTAL_EPOCHS`], so that a wrong answer on the chain can be proven: that must be longer than an
+/// answer may take, which is an epoch, its report's validity and the slash window.
+fn check_slash_window(settlement: &SettlementConfig) -> Result<(), AppError> {
+    let epochs_s = |epochs: u64| epochs.saturating_mul(settlement.epoch_length_s);
+    let answerable_s = epochs_s(settlement.valid_epochs.saturating_add(1)).saturating_add(settlement.slash_window_s);
+    let remembered_s = epochs_s(REBUTTAL_EPOCHS);
+    match answerable_s <= remembered_s {
+        true => Ok(()),
+        false => Err(AppError::SlashWindow { answerable_s, remembered_s }),
+    }
+}
+
 /// Opens epoch after epoch and measures each.
 async fn epochs(
     frames: Frames,
@@ -359,5 +384,34 @@ async fn open(frames: &Frames, committee: &Committee, view: &View, epoch: u64) -
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Defence: `check_slash_window`; without it a rubbish answer on the chain outlives the entry that it can be proven wrong by.
+    #[test]
+    fn a_slash_window_longer_than_the_memory_of_a_silence_is_refused() {
+        let none = assay_core::ids::Address::default();
+        let day_s = 86_400;
+        let mut settlement = SettlementConfig {
+            token: none,
+            oracle_registry: none,
+            provider_registry: none,
+            genesis_s: 0,
+            epoch_length_s: day_s,
+            valid_epochs: 3,
+            reward_window_s: day_s,
+            slash_window_s: 4 * day_s,
+            epoch_budget: 0,
+            slash_cap_ppm: 0,
+            params_hash: assay_core::hash::Hash32::ZERO,
+        };
+        check_slash_window(&settlement).unwrap();
+        settlement.slash_window_s += 1;
+        let error = check_slash_window(&settlement).unwrap_err();
+        assert!(matches!(error, AppError::SlashWindow { answerable_s: 691_201, remembered_s: 691_200 }), "{error}");
     }
 }
