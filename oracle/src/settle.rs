@@ -144,6 +144,7 @@ impl Settler {
                 warn!(%error, "settling: will be tried again");
             }
             self.view.problem("settlement", looked.err().map(|error| error.to_string()));
+            self.view.problem("transactions", self.outbox.alert());
         }
     }
 
