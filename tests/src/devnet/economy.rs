@@ -35,8 +35,13 @@ pub enum MarketError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// A transaction.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
+    #[error("{what}: {source}")]
+    Transaction {
+        /// What it was to do.
+        what: String,
+        /// Why it does not.
+        source: TransactionError,
+    },
     /// Offers.
     #[error(transparent)]
     Deploy(#[from] DeployError),
@@ -122,9 +127,15 @@ impl Deals {
         let epochs = u32::try_from(end.saturating_sub(start)).unwrap_or(0);
         let escrow: u128 = offers.iter().map(|offer| offer.price * u128::from(gib(offer.provider)) * u128::from(epochs)).sum();
         let (token, address) = (deals.market.token, deals.market.address);
-        deals.send(&token, calls::approve(&address, escrow)).await?;
+        deals.send("approve", &token, calls::approve(&address, escrow)).await?;
         for offer in &offers {
-            deals.send(&address, calls::book(offer.provider, gib(offer.provider), epochs, offer.price)).await?;
+            deals
+                .send(
+                    format!("book provider {}", offer.provider),
+                    &address,
+                    calls::book(offer.provider, gib(offer.provider), epochs, offer.price),
+                )
+                .await?;
         }
         let count = deals.market.booking_count(BlockTag::Latest).await?;
         deals.bookings = (1..=count).map(BookingId).collect();
@@ -208,7 +219,7 @@ impl Deals {
         let address = self.market.address;
         let before = self.market.balance_of(&self.buyer.address(), BlockTag::Latest).await?;
         for deal in books.deals.iter().filter(|deal| deal.credited > 0) {
-            self.send(&address, calls::withdraw_credit(deal.booking)).await?;
+            self.send(format!("draw the credit of booking {}", deal.booking.0), &address, calls::withdraw_credit(deal.booking)).await?;
         }
         let credited: u128 = books.deals.iter().map(|deal| deal.credited).sum();
         let after = self.market.balance_of(&self.buyer.address(), BlockTag::Latest).await?;
@@ -218,13 +229,13 @@ impl Deals {
                 continue;
             }
             let before = self.market.balance_of(&node.recipient, BlockTag::Latest).await?;
-            self.send(&address, calls::withdraw_earnings(deal.provider)).await?;
+            self.send(format!("draw the pay of provider {}", deal.provider), &address, calls::withdraw_earnings(deal.provider)).await?;
             let after = self.market.balance_of(&node.recipient, BlockTag::Latest).await?;
             expect(&mut books.wrong, &format!("provider {}'s pay", deal.provider), after - before, deal.earned - deal.margin);
         }
         let pool = self.market.balance_of(&self.market.settlement, BlockTag::Latest).await?;
-        self.send(&address, calls::pay_oracles()).await?;
-        self.send(&address, calls::pay_treasury()).await?;
+        self.send("pay the oracles", &address, calls::pay_oracles()).await?;
+        self.send("pay the treasury", &address, calls::pay_treasury()).await?;
         let oracles = self.market.balance_of(&self.market.settlement, BlockTag::Latest).await? - pool;
         let treasury = self.market.balance_of(&TREASURY, BlockTag::Latest).await?;
         let margin: u128 = books.deals.iter().map(|deal| deal.margin).sum();
@@ -266,9 +277,9 @@ impl Deals {
         Ok(())
     }
 
-    async fn send(&self, to: &Address, call: Vec<u8>) -> Result<(), MarketError> {
-        transaction::send(self.market.rpc(), &self.buyer, to, &call, &SendConfig::default()).await?;
-        Ok(())
+    async fn send(&self, what: impl Into<String>, to: &Address, call: Vec<u8>) -> Result<(), MarketError> {
+        let sent = transaction::send(self.market.rpc(), &self.buyer, to, &call, &SendConfig::default()).await;
+        sent.map(drop).map_err(|source| MarketError::Transaction { what: what.into(), source })
     }
 }
 
