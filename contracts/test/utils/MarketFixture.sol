@@ -108,11 +108,16 @@ abstract contract MarketFixture is Fixture {
     }
 
     /// Accepts a report of this epoch at its end, or now if that is past, with these results.
-    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory r) {
+    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory) {
+        return acceptWith(epoch, resultRoot, bytes32("rewards"));
+    }
+
+    function acceptWith(uint64 epoch, bytes32 resultRoot, bytes32 rewardRoot) internal returns (Report memory r) {
         if (block.timestamp < endOf(epoch)) vm.warp(endOf(epoch));
         r = report(epoch);
         r.parentDigest = parent;
         r.resultRoot = resultRoot;
+        r.rewardRoot = rewardRoot;
         submit(r, ALL);
         parent = digestOf(r);
     }
