@@ -22,8 +22,7 @@ contract CourtGasTest is CompactAnswers {
         EquivocationCourt court = new EquivocationCourt(settlement, SLASH_PPM);
         allow(address(court));
         token.mint(BURN, 1);
-        bytes memory signature =
-            signBoth(1, reportMessage(0, 0, keccak256("a")), reportMessage(0, 0, keccak256("b")), BlsSigner.REPORT_DST);
+        bytes memory signature = signBoth(1, reportMessage(0, 0, keccak256("a")), reportMessage(0, 0, keccak256("b")), BlsSigner.REPORT_DST);
         vm.prank(CHALLENGER);
         court.punishReports(1, 1, 0, 0, keccak256("a"), keccak256("b"), signature);
         snapshot("equivocation, two reports", 250_000);

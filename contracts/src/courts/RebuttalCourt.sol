@@ -95,13 +95,11 @@ contract RebuttalCourt is Court, IRebuttalCourt {
         bytes memory payload = _payload(answer);
         bytes32 answerDigest = keccak256(abi.encode(keccak256(payload))); // no samples besides: the payload covers all
         bytes32 message = keccak256(
-            abi.encode(
-                StorageAnswer.ANSWER_TAG, block.chainid, address(SETTLEMENT), providerId, answer.challengeDigest, answerDigest
-            )
+            abi.encode(StorageAnswer.ANSWER_TAG, block.chainid, address(SETTLEMENT), providerId, answer.challengeDigest, answerDigest)
         );
         (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(message, answer.signature);
-        address receiptKey = PROVIDERS.provider(providerId).receiptKey;
-        if (failure != ECDSA.RecoverError.NoError || signer != receiptKey) revert InvalidAnswerSignature();
+        bool isReceiptKey = signer == PROVIDERS.receiptKeyOf(providerId);
+        if (failure != ECDSA.RecoverError.NoError || !isReceiptKey) revert InvalidAnswerSignature();
         emit CompactAnswer(providerId, epoch, answer.challengeDigest, payload, answer.signature, verified);
     }
 

@@ -62,8 +62,7 @@ abstract contract CompactAnswers is CourtFixture, Rebuttal {
     }
 
     function compressed(bytes32[4] memory point) private pure returns (bytes memory) {
-        bool larger =
-            uint256(point[2]) > HALF_P_HIGH || (uint256(point[2]) == HALF_P_HIGH && uint256(point[3]) > HALF_P_LOW);
+        bool larger = uint256(point[2]) > HALF_P_HIGH || (uint256(point[2]) == HALF_P_HIGH && uint256(point[3]) > HALF_P_LOW);
         uint128 top = uint128(uint256(point[0])) | uint128(larger ? 0xa0 << 120 : 0x80 << 120);
         return abi.encodePacked(top, point[1]);
     }
