@@ -170,12 +170,8 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
     let plan = Plan { dir: dir.join("run"), data, oracles: ORACLES.to_vec(), faults: PROVIDERS.to_vec() };
     let mut devnet = Devnet::start(&plan, say).await?;
     let deals = Deals::open(&devnet, EPOCHS).await?;
-    let (escrow, booked) = deals.escrow().await?;
-    say(&format!(
-        "market: a builder books every provider for epochs {} to {} and pays {escrow} units in advance",
-        booked.start,
-        EPOCHS - 1
-    ));
+    let (paid, booked) = (show::tokens(deals.escrow().await?), deals.epochs());
+    say(&format!("market: a builder books every provider for epochs {} to {} and pays {paid} in advance", booked.start, booked.end - 1));
     let summary = watch(&mut devnet, say).await?;
     let books = deals.close(&devnet).await?;
     say("market: verdicts settled every booked epoch; everybody drew what was theirs");

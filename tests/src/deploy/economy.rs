@@ -92,7 +92,7 @@ impl Economy {
     }
 }
 
-/// What a provider offers.
+/// What a provider offers, and what a builder books of it.
 #[derive(Clone, Debug)]
 pub struct Offer {
     /// Whose.
@@ -103,10 +103,12 @@ pub struct Offer {
     pub gib: u64,
     /// Per GiB and epoch, smallest unit.
     pub price: u128,
+    /// Booked of it.
+    pub booked_gib: u64,
 }
 
-/// Declares and lists capacity, and gives a buyer tokens and ether.
-pub async fn open_market(deployment: &Deployment, offers: &[Offer], buyer: &Address, tokens: u128) -> Result<(), DeployError> {
+/// Declares and lists capacity, gives a buyer tokens and ether, and books: all of it in two or three blocks.
+pub async fn open_market(deployment: &Deployment, offers: &[Offer], buyer: &Address, tokens: u128, epochs: u32) -> Result<(), DeployError> {
     let mut chain = Stream::open(&deployment.chain.rpc_url).await?;
     let (registry, market) = (deployment.chain.provider_registry, deployment.economy.market);
     for offer in offers {
@@ -118,5 +120,11 @@ pub async fn open_market(deployment: &Deployment, offers: &[Offer], buyer: &Addr
     chain.endow(buyer).await?;
     let call = TestToken::mintCall { to: word(buyer), amount: U256::from(tokens) }.abi_encode();
     chain.send("mint", buyer, &deployment.token, call).await?;
+    let escrow = offers.iter().map(|offer| offer.price * u128::from(offer.booked_gib)).sum::<u128>() * u128::from(epochs);
+    chain.send("approve", buyer, &deployment.token, calls::approve(&market, escrow)).await?;
+    for offer in offers {
+        let call = calls::book(offer.provider, offer.booked_gib, epochs, offer.price);
+        chain.send(format!("book {}", offer.provider), buyer, &market, call).await?;
+    }
     chain.settle().await
 }

@@ -1,6 +1,7 @@
 //! The demo's market: providers offer, a builder books and pays in advance, verdicts decide who gets the money.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use assay_chain::market::{Booking, BookingId, Market};
@@ -12,15 +13,15 @@ use assay_core::secp::{SecpError, SecretKey};
 use assay_core::verdict::{Grade, Verdict};
 use serde::Serialize;
 
-use super::Devnet;
 use super::outcome::OutcomeError;
+use super::{Devnet, ProviderNode};
 use crate::deploy::{self, DeployError, ORACLE_SHARE_PPM, Offer, TREASURY};
 
 /// What every provider offers, as its stake allows.
 const OFFERED_GIB: u64 = 1_000;
-/// What the builder books of each, different amounts so that no two sums are alike.
+/// What the builder books of each, and some more.
 const BOOKED_GIB: u64 = 100;
-/// Per GiB and epoch, of provider 1; each further one asks a thousandth more and an odd unit, so that divisions leave remainders.
+/// Per GiB and epoch; each provider asks a little more than the one before.
 const PRICE: u128 = TOKEN / 100;
 /// The builder's purse.
 const PURSE: u128 = 10_000 * TOKEN;
@@ -60,8 +61,8 @@ pub enum MarketError {
 pub struct Deals {
     market: Market,
     buyer: SecretKey,
-    bookings: Vec<BookingId>,
-    epochs: std::ops::Range<u64>,
+    /// With the epochs that are booked.
+    bookings: BTreeMap<BookingId, Range<u64>>,
 }
 
 /// One booking, when all of its epochs are settled.
@@ -113,51 +114,39 @@ impl Deals {
     pub async fn open(devnet: &Devnet, end: u64) -> Result<Self, MarketError> {
         let deployment = &devnet.deployment;
         let buyer = SecretKey::from_bytes(&BUYER_SEED)?;
-        let offers: Vec<Offer> = devnet
-            .providers
-            .iter()
-            .map(|node| Offer { provider: node.id, operator: node.operator, gib: OFFERED_GIB, price: price(node.id) })
-            .collect();
-        deploy::open_market(deployment, &offers, &buyer.address(), PURSE).await?;
+        let offers: Vec<Offer> = devnet.providers.iter().map(offer).collect();
         let client = Client::connect(deployment.chain.clone()).await?;
         let market = Market::connect(client.rpc(), &deployment.economy.market).await?;
-        let mut deals = Self { market, buyer, bookings: Vec::new(), epochs: 0..end };
-        let start = deals.market.next_epoch(BlockTag::Latest).await?;
-        // The next block may be the next epoch's: one booked epoch fewer is certain.
+        let start = market.next_epoch(BlockTag::Latest).await?;
         let epochs = u32::try_from(end.saturating_sub(start)).unwrap_or(0);
-        let escrow: u128 = offers.iter().map(|offer| offer.price * u128::from(gib(offer.provider)) * u128::from(epochs)).sum();
-        let (token, address) = (deals.market.token, deals.market.address);
-        deals.send("approve", &token, calls::approve(&address, escrow)).await?;
-        for offer in &offers {
-            deals
-                .send(
-                    format!("book provider {}", offer.provider),
-                    &address,
-                    calls::book(offer.provider, gib(offer.provider), epochs, offer.price),
-                )
-                .await?;
+        deploy::open_market(deployment, &offers, &buyer.address(), PURSE, epochs).await?;
+        let mut deals = Self { market, buyer, bookings: BTreeMap::new() };
+        for id in (1..=deals.market.booking_count(BlockTag::Latest).await?).map(BookingId) {
+            deals.bookings.insert(id, deals.market.booking(id, BlockTag::Latest).await?.epochs());
         }
-        let count = deals.market.booking_count(BlockTag::Latest).await?;
-        deals.bookings = (1..=count).map(BookingId).collect();
-        deals.epochs = start..end;
         Ok(deals)
     }
 
-    /// What the builder paid in advance, and for which epochs.
-    pub async fn escrow(&self) -> Result<(u128, std::ops::Range<u64>), MarketError> {
-        let held = self.market.balance_of(&self.market.address, BlockTag::Latest).await?;
-        Ok((held, self.epochs.clone()))
+    /// What the builder paid in advance.
+    pub async fn escrow(&self) -> Result<u128, MarketError> {
+        Ok(self.market.balance_of(&self.market.address, BlockTag::Latest).await?)
+    }
+
+    /// The booked epochs.
+    pub fn epochs(&self) -> Range<u64> {
+        let first = self.bookings.values().map(|epochs| epochs.start).min();
+        first.unwrap_or(0)..self.bookings.values().map(|epochs| epochs.end).max().unwrap_or(0)
     }
 
     /// Waits until the oracles have settled every booked epoch, draws what is due to everybody, and closes the books.
     pub async fn close(self, devnet: &Devnet) -> Result<Books, MarketError> {
         self.wait_until_settled().await?;
         let mut verdicts: BTreeMap<(ProviderId, u64), Verdict> = BTreeMap::new();
-        for epoch in self.epochs.clone() {
+        for epoch in self.epochs() {
             verdicts.extend(devnet.verdicts(epoch).await?.into_iter().map(|verdict| ((verdict.provider, epoch), verdict)));
         }
         let mut books = Books { deals: Vec::new(), accounts: BTreeMap::new(), supply: 0, wrong: Vec::new() };
-        for id in &self.bookings {
+        for id in self.bookings.keys() {
             let booking = self.market.booking(*id, BlockTag::Latest).await?;
             books.deals.push(self.row(*id, &booking, &verdicts, &mut books.wrong));
         }
@@ -170,7 +159,7 @@ impl Deals {
         let give_up = tokio::time::Instant::now() + SETTLED_WITHIN;
         loop {
             let mut open = false;
-            for id in &self.bookings {
+            for id in self.bookings.keys() {
                 open |= self.market.booking(*id, BlockTag::Latest).await?.escrow > 0;
             }
             if !open {
@@ -296,10 +285,13 @@ fn expect(wrong: &mut Vec<String>, what: &str, found: u128, expected: u128) {
     }
 }
 
-fn price(provider: ProviderId) -> u128 {
-    PRICE + u128::from(provider.0) * (PRICE / 1_000 + 1)
-}
-
-fn gib(provider: ProviderId) -> u64 {
-    BOOKED_GIB + provider.0
+/// Odd prices and amounts, so that divisions leave remainders and no two sums are alike.
+fn offer(node: &ProviderNode) -> Offer {
+    Offer {
+        provider: node.id,
+        operator: node.operator,
+        gib: OFFERED_GIB,
+        price: PRICE + u128::from(node.id.0) * (PRICE / 1_000 + 1),
+        booked_gib: BOOKED_GIB + node.id.0,
+    }
 }

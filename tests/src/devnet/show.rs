@@ -8,7 +8,7 @@ use super::outcome::{ProviderRow, Summary};
 use super::{AWAY_TURN, Devnet, Fault, OracleFault, SLOW_ROUND_TRIP, THROTTLED_KBPS};
 
 /// A token amount with two decimals.
-fn tokens(amount: u128) -> String {
+pub fn tokens(amount: u128) -> String {
     format!("{}.{:02}", amount / TOKEN, amount % TOKEN / (TOKEN / 100))
 }
 
