@@ -306,7 +306,7 @@ impl Node {
             let Some(running) = self.running.get_mut(&epoch) else { return Ok(()) };
             let is_wish = matches!(input, Input::Wish(_));
             if let Input::Wish(wish) = &input {
-                env.judge.wished(epoch, wish.get().view, wish.get().oracle);
+                env.judge.wished(epoch, wish.get().view, wish.get().oracle, self.id);
             }
             let view = running.close.view();
             let effects = running.close.step(now, input);

@@ -72,6 +72,8 @@ pub struct Config {
     pub script: Vec<Strike>,
     /// All weigh the same, whatever the seed says.
     pub is_unweighted: bool,
+    /// Each epoch's report must land: no fault lasts as long as a report is valid.
+    pub loses_none: bool,
     /// Whether the lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -89,14 +91,24 @@ impl Config {
             faults: Fault::ALL.to_vec(),
             script: Vec::new(),
             is_unweighted: false,
+            loses_none: false,
             is_traced: false,
         }
     }
 
-    /// A run without faults or liars but those that are named later.
+    /// A run without faults or liars but those that are named later, which loses no epoch.
     pub fn calm(seed: u64, oracles: u64, epochs: u64) -> Self {
         let (liars, faults) = (Liars::None, Vec::new());
-        Self { epochs, calm_epochs: epochs, oracles: (oracles, oracles), liars, faults, is_unweighted: true, ..Self::of_seed(seed) }
+        Self {
+            epochs,
+            calm_epochs: epochs,
+            oracles: (oracles, oracles),
+            liars,
+            faults,
+            is_unweighted: true,
+            loses_none: true,
+            ..Self::of_seed(seed)
+        }
     }
 
     /// When an epoch ends, ms of simulated time.

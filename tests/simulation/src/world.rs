@@ -121,7 +121,7 @@ impl World {
             self.event(event);
         }
         if self.env.judge.violations.is_empty() && self.config.is_live() {
-            checkers::at_the_end(&mut self.env, self.config.epochs, self.calm_from, self.block_ms);
+            checkers::at_the_end(&mut self.env, self.config.epochs, self.calm_from, self.block_ms, self.config.loses_none);
         }
     }
 

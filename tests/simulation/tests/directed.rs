@@ -10,10 +10,9 @@ fn strike(config: &Config, fault: Fault, (from, to): (u64, u64), victims: &[u64]
 
 /// Every epoch's report lands, and no invariant is broken on the way.
 fn lands(config: Config) -> Summary {
-    let epochs = config.epochs;
     let summary = run(config);
     assert_eq!(summary.failure(), None);
-    assert_eq!(summary.accepted, epochs, "an epoch was lost");
+    assert_eq!(summary.accepted, summary.epochs);
     summary
 }
 
@@ -159,8 +158,8 @@ fn a_wish_that_no_log_took_is_made_later() {
 #[test]
 fn a_reveal_that_a_log_took_and_denied_is_applied_when_it_comes_again() {
     let mut config = Config::calm(0xde, 7, 1);
-    // Their own passes, the first of a peer does not.
-    config.script = vec![Strike { skip: 1, ..strike(&config, Fault::AppendFailsAfter, (2_200, 4_000), &[1, 2, 3, 4, 5, 6, 7]) }];
+    // The seventh reveal is the slowest oracle's own, and for all others what they hear last.
+    config.script = vec![Strike { skip: 6, ..strike(&config, Fault::AppendFailsAfter, (2_200, 4_000), &[1, 2, 3, 4, 5, 6, 7]) }];
     let summary = lands(config);
-    assert!(summary.coverage.of(Branch::KnownToTheLogAlone) > 0);
+    assert!(summary.coverage.of(Branch::KnownToTheLogAlone) >= 6);
 }

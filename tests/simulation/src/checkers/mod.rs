@@ -51,8 +51,8 @@ struct Record {
     /// Bit-votes of honest oracles.
     votes: BTreeMap<OracleId, Held>,
     reveals: BTreeMap<(OracleId, Hash32), Rc<VerifiedReveal>>,
-    /// Who wished for which view.
-    wishes: BTreeSet<(u64, OracleId)>,
+    /// At which node it is known which view who wished for.
+    wishes: BTreeSet<(OracleId, u64, OracleId)>,
 }
 
 /// What the chain accepted, once it is final.
