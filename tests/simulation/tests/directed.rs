@@ -163,3 +163,14 @@ fn a_reveal_that_a_log_took_and_denied_is_applied_when_it_comes_again() {
     let summary = lands(config);
     assert!(summary.coverage.of(Branch::KnownToTheLogAlone) >= 6);
 }
+
+// Defence: `valid_until`, an epoch without a report is over in time. Without it a partition of 80 s would hold up every epoch after it.
+#[test]
+fn an_epoch_whose_time_is_over_is_skipped() {
+    let mut config = Config { loses_none: false, ..Config::calm(0xdf, 4, 8) };
+    config.script = vec![strike(&config, Fault::MajorityPartition, (0, 80_000), &[3, 4])];
+    let summary = run(config);
+    assert_eq!(summary.failure(), None);
+    assert!(summary.coverage.of(Branch::EpochSkipped) > 0);
+    assert!(summary.accepted > 0, "the epochs after it land");
+}

@@ -24,7 +24,10 @@ fn two_thousand_epochs_with_faults_and_liars() {
     println!("{}", total.table());
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
     assert!(total.epochs >= 2_000);
-    assert_eq!(total.coverage.missing(), Vec::<&str>::new(), "what never happens proves nothing");
+    // Since reports survive all of these faults, only a directed run loses one: `an_epoch_whose_time_is_over_is_skipped`.
+    let mut missing = total.coverage.missing();
+    missing.retain(|name| *name != Branch::EpochSkipped.name());
+    assert_eq!(missing, Vec::<&str>::new(), "what never happens proves nothing");
 }
 
 #[test]
