@@ -3,13 +3,15 @@
 //! An input is on disk before it is applied, and applied before anything it causes is sent. After a restart the stored inputs are
 //! replayed; what they cause is done again, which the signer and the peers make harmless.
 
+mod proofs;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    BitVote, Close, Effect, Input, MessageError, Misbehaviour, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal,
-    verify_signature, verify_wish,
+    BitVote, Close, Effect, Input, MessageError, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
+    verify_wish,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
@@ -17,6 +19,7 @@ use assay_core::observation::{Commit, Reveal, RevealError, VerifiedReveal};
 use assay_core::report::{Certificate, CertificateError, Ledger, Outcome};
 use assay_daemon::persistence::{Write, durable};
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +29,12 @@ use crate::clock::now_ms;
 use crate::frame::Frame;
 use crate::peers::{DeliverOutcome, Outgoing, Refusal};
 use crate::signer::{Signer, SignerError};
-use crate::store::{CertifiedEpoch, Store, StoreError, StoredInput, StoredProof};
+use crate::store::{CertifiedEpoch, Store, StoreError, StoredInput};
 
 /// How often time itself is an input.
 const TICK: Duration = Duration::from_millis(50);
+/// How soon observations are offered again to a log that did not take them.
+const LOG_AGAIN_MS: u64 = 250;
 /// Commands waiting for the actor.
 const QUEUE: usize = 1_024;
 /// Epochs kept in memory for peers that ask.
@@ -122,12 +127,22 @@ impl Committee {
     }
 }
 
+/// Our observations of an epoch while they are not known to be in the log.
+struct Unlogged {
+    reveal: VerifiedReveal,
+    commit: Commit,
+    entry: Bytes,
+    /// When the log was last asked to take them.
+    asked_ms: u64,
+}
+
 struct Running {
     frame: Arc<Frame>,
     close: Close,
     parent: Option<Hash32>,
-    /// Our observations of the epoch are in the log: they are made once.
+    /// We observed the epoch: once, in the log or on the way there.
     observed: bool,
+    unlogged: Option<Unlogged>,
     /// What we signed as our bit-vote.
     bit_vote: Option<SignedBitVote>,
     /// Digests of what the log held when the epoch was opened: the replay asks for our own part of it again.
@@ -154,6 +169,7 @@ impl Actor {
                 _ = tick.tick() => {
                     let open: Vec<u64> = self.running.iter().filter(|(_, r)| !r.close.is_settled()).map(|(epoch, _)| *epoch).collect();
                     for epoch in open {
+                        self.log_observations(epoch).await;
                         self.apply(epoch, now_ms(), Input::Tick).await;
                     }
                 }
@@ -213,7 +229,8 @@ impl Actor {
         let me = self.signer.speaks_in(epoch).then(|| self.signer.oracle());
         let close = Close::new(frame.setting.as_ref().clone(), me);
         let proven = self.proven(epoch).await;
-        let running = Running { frame, close, parent: None, observed: false, bit_vote: None, logged: HashSet::new(), proven };
+        let running =
+            Running { frame, close, parent: None, observed: false, unlogged: None, bit_vote: None, logged: HashSet::new(), proven };
         self.running.insert(epoch, running);
         match self.store.inputs(epoch).await {
             Ok(inputs) => {
@@ -275,9 +292,21 @@ impl Actor {
         // Only the first set of observations of an epoch is ever committed to: a restart must not measure twice.
         let Some(running) = self.running.get_mut(&epoch).filter(|running| !running.observed) else { return };
         running.observed = true;
-        match durable(Write::OBSERVATION, self.store.append_input(epoch, now_ms(), &entry)).await {
-            Ok(_) => self.apply(epoch, now_ms(), Input::Observed(Box::new(reveal), commit)).await,
-            Err(error) => error!(%error, epoch, "observations are lost: they could not be stored"),
+        running.unlogged = Some(Unlogged { reveal, commit, entry, asked_ms: 0 });
+        self.log_observations(epoch).await;
+    }
+
+    /// Applies our observations once they are in the log. A log that failed is asked again: perhaps it took them and could not say so.
+    async fn log_observations(&mut self, epoch: u64) {
+        let now = now_ms();
+        let Some(running) = self.running.get_mut(&epoch) else { return };
+        let Some(unlogged) = running.unlogged.take_if(|unlogged| now >= unlogged.asked_ms.saturating_add(LOG_AGAIN_MS)) else { return };
+        match durable(Write::OBSERVATION, self.store.append_input(epoch, now, &unlogged.entry)).await {
+            Ok(_) => self.apply(epoch, now, Input::Observed(Box::new(unlogged.reveal), unlogged.commit)).await,
+            Err(error) => {
+                error!(%error, epoch, "observations could not be stored: trying again");
+                running.unlogged = Some(Unlogged { asked_ms: now, ..unlogged });
+            }
         }
     }
 
@@ -305,71 +334,16 @@ impl Actor {
         let now = now_ms();
         let entry = LogEntry::Received(message).encode();
         match durable(Write::RECEIVED, self.store.append_input(epoch, now, &entry)).await {
-            Ok(true) => {
+            // News that the log knows: it took them when it said that it failed.
+            Ok(_) => {
                 self.apply(epoch, now, input).await;
                 DeliverOutcome::Accepted
             }
-            Ok(false) => DeliverOutcome::Known,
             Err(error) => {
                 error!(%error, epoch, "a message could not be stored and is not acknowledged");
                 DeliverOutcome::Refused(Refusal::later("it cannot be stored here now"))
             }
         }
-    }
-
-    async fn proven(&self, epoch: u64) -> BTreeSet<(OracleId, Offence)> {
-        let proofs = self.store.proofs(epoch).await.inspect_err(|error| error!(%error, epoch, "proofs of misbehaviour cannot be read"));
-        proofs.unwrap_or_default().into_iter().map(|held| (held.oracle, held.offence)).collect()
-    }
-
-    fn is_proven(&self, epoch: u64, oracle: OracleId, offence: Offence) -> bool {
-        self.running.get(&epoch).is_some_and(|running| running.proven.contains(&(oracle, offence)))
-    }
-
-    /// A proof that a peer found. What is proven already is not checked again: a proof may cost as much as a reveal.
-    async fn accuse(&mut self, epoch: u64, proof: Misbehaviour) -> DeliverOutcome {
-        if self.is_proven(epoch, proof.oracle(), proof.offence()) {
-            return DeliverOutcome::Known;
-        }
-        let Some(running) = self.running.get(&epoch) else { return DeliverOutcome::Later };
-        if let Err(error) = proof.verify(&running.frame.setting) {
-            return DeliverOutcome::Refused(Refusal::invalid(error.to_string()));
-        }
-        match self.keep_proof(epoch, proof).await {
-            true => DeliverOutcome::Accepted,
-            false => DeliverOutcome::Refused(Refusal::later("it cannot be stored here now")),
-        }
-    }
-
-    /// Keeps what a refused reveal proves of its author, if anything.
-    async fn false_observation(&mut self, epoch: u64, message: &Message) {
-        let Message::Reveal(reveal) = message else { return };
-        if self.is_proven(epoch, reveal.oracle, Offence::FalseObservation) {
-            return;
-        }
-        if let Some(proof) = self.running.get(&epoch).and_then(|running| running.close.false_observation(reveal)) {
-            self.keep_proof(epoch, proof).await;
-        }
-    }
-
-    /// Stores a proof that stands and passes it on, once; `false` when it could not be stored.
-    async fn keep_proof(&mut self, epoch: u64, proof: Misbehaviour) -> bool {
-        let (oracle, offence) = (proof.oracle(), proof.offence());
-        if self.is_proven(epoch, oracle, offence) {
-            return true;
-        }
-        let message = Message::Misbehaviour(Box::new(proof));
-        let held = StoredProof { epoch, oracle, offence, proof: message.encode().to_vec() };
-        if let Err(error) = self.store.put_proof(&held).await {
-            error!(%error, epoch, %oracle, %offence, "a proof of misbehaviour could not be stored");
-            return false;
-        }
-        warn!(epoch, %oracle, %offence, "a member broke the protocol; the proof is kept and passed on");
-        if let Some(running) = self.running.get_mut(&epoch) {
-            running.proven.insert((oracle, offence));
-        }
-        self.broadcast(epoch, &message);
-        true
     }
 
     /// Checks a message against its epoch's committee.
@@ -414,43 +388,42 @@ impl Actor {
     }
 
     async fn effect(&mut self, epoch: u64, now: u64, effect: Effect) -> Result<Option<Input>, DriveError> {
-        let message = match effect {
-            Effect::SignCommit(commit) => Message::Commit(self.signer.sign_commit(commit).await?),
-            Effect::SendReveal(reveal) => Message::Reveal(reveal),
-            Effect::SignBitVote(vote) => Message::BitVote(self.bit_vote(epoch, vote).await?),
+        // Our own message is an input like any other. What the machine put together itself need not be verified again.
+        let (message, assembled) = match effect {
+            Effect::SignCommit(commit) => (Message::Commit(self.signer.sign_commit(commit).await?), None),
+            Effect::SendReveal(verified) => (Message::Reveal(Box::new(verified.reveal.clone())), Some(Input::Reveal(verified))),
+            Effect::SignBitVote(vote) => (Message::BitVote(self.bit_vote(epoch, vote).await?), None),
             Effect::SignReport { view, outcome } => {
                 self.store.put_candidate(&outcome).await?;
-                Message::Signature(self.signer.sign_report(epoch, view, outcome.ledger.digest).await?)
+                (Message::Signature(self.signer.sign_report(epoch, view, outcome.ledger.digest).await?), None)
             }
-            Effect::SignWish { view } => Message::Wish(self.signer.sign_wish(epoch, view)),
-            Effect::SendProposal(proposal) => Message::Proposal(proposal),
+            Effect::SignWish { view } => (Message::Wish(self.signer.sign_wish(epoch, view)), None),
+            Effect::SendProposal(proposal) => (Message::Proposal(Box::new(proposal.get().clone())), Some(Input::Proposal(proposal))),
             Effect::FetchReveal { oracle, commit, from } => {
                 self.fetch_reveal(epoch, oracle, commit, from);
                 return Ok(None);
             }
             Effect::Certified(certificate, outcome) => {
+                let digest = outcome.ledger.digest;
                 self.hand_over(epoch, *certificate, *outcome).await?;
+                return Ok(Some(Input::HandedOver(digest)));
+            }
+        };
+        let input = match assembled.map_or_else(|| self.verify(epoch, &message), Ok) {
+            Ok(input) => input,
+            Err(refusal) => {
+                warn!(epoch, refusal = %refusal.text, "our own message is refused by our own rules");
                 return Ok(None);
             }
         };
-        // Write before speak: our own message is an input like any other.
-        let input = match &message {
-            Message::Reveal(_) | Message::Proposal(_) => None,
-            message => match self.verify(epoch, message) {
-                Ok(input) => Some(input),
-                Err(refusal) => {
-                    warn!(epoch, refusal = %refusal.text, "our own message is refused by our own rules");
-                    return Ok(None);
-                }
-            },
-        };
+        // Write before speak.
         let entry = LogEntry::Received(message.clone()).encode();
         let is_logged = |running: &Running| running.logged.contains(blake3::hash(&entry).as_bytes());
         if !self.running.get(&epoch).is_some_and(is_logged) {
             durable(Write::STATEMENT, self.store.append_input(epoch, now, &entry)).await?;
         }
         self.broadcast(epoch, &message);
-        Ok(input)
+        Ok(Some(input))
     }
 
     /// Our one bit-vote of the epoch. If it could not be stored when it was signed, then it is the one to store and to send now, whatever

@@ -10,11 +10,17 @@ use crate::merkle;
 use crate::observation::SignedCommit;
 use crate::report::{Setting, signing_message};
 
-/// A statement whose signature has been checked against the epoch's committee. Only the `verify` functions make one.
+/// A statement whose signature has been checked against the epoch's committee. Only the `verify` functions make one, and [`super::Close`]
+/// of what it puts together itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verified<T>(T);
 
 impl<T> Verified<T> {
+    /// Our own statement, all of whose parts are verified.
+    pub(super) fn own(statement: T) -> Self {
+        Self(statement)
+    }
+
     /// The statement.
     pub fn get(&self) -> &T {
         &self.0

@@ -3,8 +3,11 @@
 //! [`Close::step`] is the whole committee protocol as a pure function of its inputs and their times; the node's driver and the
 //! simulator run the same code. Inputs arrive verified, effects leave as data. Replaying the inputs gives the same state.
 
+mod certify;
+mod lead;
 mod messages;
 mod misbehaviour;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +27,7 @@ use crate::report::{Certificate, Inputs, Ledger, Outcome, Setting};
 
 /// Views beyond this are not entered: by then the epoch has long expired.
 const MAX_VIEW: u64 = 1_000;
-/// A signature that was asked for and did not come (the disk was busy, say) is asked for again after this long.
+/// What was asked for and is not known to be done (the disk was busy, say) is asked for again after this long.
 const ASK_AGAIN_MS: u64 = 1_000;
 
 /// Something that happened.
@@ -50,17 +53,20 @@ pub enum Input {
     Certificate(Box<Certificate>),
     /// The report that this epoch's must follow is final on chain (or none is, for the first).
     Parent(Box<Ledger>),
+    /// The certified report with this digest is stored, passed on and in the hands of whoever posts it.
+    HandedOver(Hash32),
     /// The chain accepted a report of this epoch, or never will: nothing is left to do.
     Settled,
 }
 
-/// Something to do. Doing one twice is harmless.
+/// Something to do. Doing one twice is harmless. Each is asked for again, a second later and while it is of use, until an input says that
+/// it was done: our own statement, or [`Input::HandedOver`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Sign our commit, feed it back and send it to all.
     SignCommit(Commit),
-    /// Send our reveal to all.
-    SendReveal(Box<Reveal>),
+    /// Send our reveal to all, and feed it back.
+    SendReveal(Box<VerifiedReveal>),
     /// Sign our bit-vote, feed it back and send it to all.
     SignBitVote(BitVote),
     /// Keep the outcome, then sign its report, feed the signature back and send it to all. Whoever signs must know what it signed even
@@ -76,8 +82,8 @@ pub enum Effect {
         /// The view wished for.
         view: u64,
     },
-    /// Send our proposal to all.
-    SendProposal(Box<Proposal>),
+    /// Send our proposal to all, and feed it back.
+    SendProposal(Box<Verified<Proposal>>),
     /// Ask these oracles for a reveal that counts and that we lack.
     FetchReveal {
         /// Whose reveal.
@@ -87,7 +93,7 @@ pub enum Effect {
         /// Who says it holds it.
         from: Vec<OracleId>,
     },
-    /// The report stands: keep the outcome, gossip and post the certificate.
+    /// The report stands: keep the outcome, gossip and post the certificate, then say [`Input::HandedOver`].
     Certified(Box<Certificate>, Box<Outcome>),
 }
 
@@ -104,6 +110,8 @@ struct Draft {
     view: u64,
     basis: Basis,
     digest: Hash32,
+    /// When sending it was last asked for.
+    asked_ms: Option<u64>,
 }
 
 /// One oracle's state while an epoch closes.
@@ -113,7 +121,7 @@ pub struct Close {
     me: Option<OracleId>,
     own: Option<(VerifiedReveal, Commit)>,
     asked_commit_ms: Option<u64>,
-    sent_reveal: bool,
+    asked_reveal_ms: Option<u64>,
     asked_bit_vote_ms: Option<u64>,
     commits: BTreeMap<(OracleId, Hash32), HeldCommit>,
     reveals: BTreeMap<(OracleId, Hash32), VerifiedReveal>,
@@ -127,13 +135,18 @@ pub struct Close {
     decided: BTreeMap<u64, (Hash32, u64)>,
     refuted_views: BTreeSet<u64>,
     own_draft: Option<Draft>,
-    delivered: bool,
     signatures: BTreeMap<(u64, Hash32), BTreeMap<OracleId, Signature>>,
     quorum_since_ms: Option<u64>,
     wishes: BTreeMap<u64, BTreeSet<OracleId>>,
+    /// The highest view that we were asked to wish for, and when.
     wished: u64,
+    asked_wish_ms: Option<u64>,
     fetched: BTreeSet<(OracleId, Hash32)>,
-    certificate: Option<Certificate>,
+    /// By the parent that each follows: an endpoint may have shown us a wrong one.
+    certificates: BTreeMap<Hash32, Certificate>,
+    handed_over: BTreeSet<Hash32>,
+    /// Which report's hand-over was last asked for, and when.
+    asked_hand_over: Option<(Hash32, u64)>,
     settled: bool,
 }
 
@@ -147,7 +160,7 @@ impl Close {
             me,
             own: None,
             asked_commit_ms: None,
-            sent_reveal: false,
+            asked_reveal_ms: None,
             asked_bit_vote_ms: None,
             commits: BTreeMap::new(),
             reveals: BTreeMap::new(),
@@ -160,13 +173,15 @@ impl Close {
             decided: BTreeMap::new(),
             refuted_views: BTreeSet::new(),
             own_draft: None,
-            delivered: false,
             signatures: BTreeMap::new(),
             quorum_since_ms: None,
             wishes: BTreeMap::new(),
             wished: 0,
+            asked_wish_ms: None,
             fetched: BTreeSet::new(),
-            certificate: None,
+            certificates: BTreeMap::new(),
+            handed_over: BTreeSet::new(),
+            asked_hand_over: None,
             settled: false,
         }
     }
@@ -179,11 +194,6 @@ impl Close {
     /// The current view.
     pub fn view(&self) -> u64 {
         self.view
-    }
-
-    /// The certificate, once there is one.
-    pub fn certificate(&self) -> Option<&Certificate> {
-        self.certificate.as_ref()
     }
 
     /// Whether the chain has decided this epoch.
@@ -271,9 +281,12 @@ impl Close {
                 }
             }
             Input::Certificate(certificate) => {
-                self.certificate.get_or_insert(*certificate);
+                self.certificates.entry(certificate.report.parent_digest).or_insert(*certificate);
             }
             Input::Parent(ledger) => self.set_parent(now_ms, *ledger),
+            Input::HandedOver(digest) => {
+                self.handed_over.insert(digest);
+            }
             Input::Settled => self.settled = true,
         }
         if !self.settled {
@@ -321,7 +334,7 @@ impl Close {
             return false;
         }
         match input {
-            Input::Tick | Input::Observed(..) | Input::Parent(_) | Input::Settled => true,
+            Input::Tick | Input::Observed(..) | Input::Parent(_) | Input::HandedOver(_) | Input::Settled => true,
             Input::Commit(signed) => {
                 let commit = &signed.get().commit;
                 let key = (commit.oracle, commit.digest(&self.setting.instance));
@@ -344,7 +357,7 @@ impl Close {
                 let wish = wish.get();
                 wish.view <= MAX_VIEW && !self.wishes.get(&wish.view).is_some_and(|by| by.contains(&wish.oracle))
             }
-            Input::Certificate(_) => self.certificate.is_none(),
+            Input::Certificate(certificate) => !self.certificates.contains_key(&certificate.report.parent_digest),
         }
     }
 
@@ -368,6 +381,7 @@ impl Close {
             | Input::Wish(_)
             | Input::Certificate(_)
             | Input::Parent(_)
+            | Input::HandedOver(_)
             | Input::Settled => {}
         }
         proofs
@@ -417,23 +431,12 @@ impl Close {
         if self.parent.as_ref().is_some_and(|parent| parent.digest == ledger.digest) {
             return;
         }
-        // A certificate under another parent can no longer be accepted: the chain has decided.
-        if self.certificate.as_ref().is_some_and(|certificate| certificate.report.parent_digest != ledger.digest) {
-            self.certificate = None;
-            self.delivered = false;
-            self.quorum_since_ms = None;
-        }
+        // What was certified under another parent cannot be accepted: the chain has decided.
+        self.quorum_since_ms = None;
         self.parent = Some(ledger);
         self.refuted_views.clear();
         // Views run only while a proposal is possible.
         self.view_ends_ms = self.view_ends_ms.max(now_ms.saturating_add(self.view_length_ms()));
-    }
-
-    fn view_length_ms(&self) -> u64 {
-        let deadlines = &self.setting.params.deadlines;
-        let base = deadlines.sign_ms.saturating_sub(deadlines.bit_vote_ms);
-        let doubled = u32::try_from(self.view).ok().and_then(|view| base.checked_shl(view)).unwrap_or(u64::MAX);
-        doubled.min(self.setting.params.view_cap_ms).max(base)
     }
 
     fn advance(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -443,11 +446,11 @@ impl Close {
         };
         self.commit_and_reveal(now_ms, me, effects);
         self.vote(now_ms, me, effects);
-        if self.certificate.is_none() && self.parent.is_some() {
+        if self.parent.is_some() && self.certificate().is_none() {
             self.lead(now_ms, me, effects);
             self.follow(effects);
             self.sign(now_ms, me, effects);
-            self.change_view(now_ms, effects);
+            self.change_view(now_ms, me, effects);
         }
         self.certify(now_ms, effects);
     }
@@ -463,10 +466,10 @@ impl Close {
             effects.push(Effect::SignCommit(*commit));
         }
         let opens = commit_deadline.saturating_add(self.setting.params.skew_ms.saturating_mul(2));
-        if committed && !self.sent_reveal && now_ms >= opens {
-            self.sent_reveal = true;
-            self.reveals.insert((me, own.commit_digest), own.clone());
-            effects.push(Effect::SendReveal(Box::new(own.reveal.clone())));
+        let revealed = self.reveals.contains_key(&(me, own.commit_digest));
+        if committed && !revealed && now_ms >= opens && is_due(self.asked_reveal_ms, now_ms) {
+            self.asked_reveal_ms = Some(now_ms);
+            effects.push(Effect::SendReveal(Box::new(own.clone())));
         }
     }
 
@@ -478,75 +481,6 @@ impl Close {
         self.asked_bit_vote_ms = Some(now_ms);
         let held = self.commits.iter().filter(|(key, held)| held.in_time && self.reveals.contains_key(key)).map(|(key, _)| *key).collect();
         effects.push(Effect::SignBitVote(BitVote { epoch: self.setting.epoch, oracle: me, held }));
-    }
-
-    fn lead(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
-        if self.leader(self.view) != Some(me) || self.proposals.contains_key(&self.view) {
-            return;
-        }
-        if self.own_draft.as_ref().is_none_or(|draft| draft.view != self.view) {
-            self.draft(now_ms, effects);
-        }
-        // The proposal leaves once our own signature under it is recorded.
-        let Some(draft) = self.own_draft.as_ref().filter(|draft| draft.view == self.view) else { return };
-        let Some(signature) = self.signatures.get(&(draft.view, draft.digest)).and_then(|by| by.get(&me)).copied() else { return };
-        let (epoch, view, report_digest, basis) = (self.setting.epoch, draft.view, draft.digest, draft.basis.clone());
-        let proposal = Proposal { epoch, view, leader: me, basis, report_digest, signature };
-        self.proposals.insert(view, proposal.clone());
-        effects.push(Effect::SendProposal(Box::new(proposal)));
-    }
-
-    fn draft(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        let voters: Vec<OracleId> = self.bit_votes.keys().copied().collect();
-        let complete = voters.len() == self.setting.members.len();
-        let due = now_ms >= self.after_end(self.setting.params.deadlines.bit_vote_ms);
-        if !(complete || due) || !self.setting.is_quorum(self.setting.weight_of(&voters)) {
-            return;
-        }
-        let Some(basis) = self.basis() else { return };
-        let Some(outcome) = self.compute(self.view, &basis, effects) else { return };
-        let digest = outcome.ledger.digest;
-        self.outcomes.insert(digest, outcome);
-        self.own_draft = Some(Draft { view: self.view, basis, digest });
-        self.decided.entry(self.view).or_insert((digest, 0));
-    }
-
-    /// What to propose: every bit-vote held, but for those that name commits withheld from us. Of these as few are left out as it takes, so
-    /// that liars who vote for what nobody else was shown do not keep honest leaders from proposing. Any quorum has every timely reveal.
-    fn basis(&self) -> Option<Basis> {
-        let mut bit_votes = self.bit_votes.clone();
-        let counted = loop {
-            let counted = messages::single(&counted_commits(&self.setting, bit_votes.values()));
-            let withheld: BTreeSet<(OracleId, Hash32)> =
-                counted.iter().map(|(o, d)| (*o, *d)).filter(|key| !self.commits.contains_key(key)).collect();
-            if withheld.is_empty() {
-                break counted;
-            }
-            let names = |signed: &SignedBitVote| signed.vote.held.iter().filter(|key| withheld.contains(key)).count();
-            let (voter, _) = bit_votes.iter().max_by_key(|(voter, signed)| (names(signed), **voter))?;
-            let voter = *voter;
-            bit_votes.remove(&voter);
-            if !self.setting.is_quorum(self.setting.weight_of(bit_votes.keys())) {
-                // Nobody could follow: another leader's turn comes.
-                return None;
-            }
-        };
-        // Every commit that counts, and a second one of its oracle as evidence of equivocation; of others two or none.
-        let mut commits = Vec::new();
-        for member in &self.setting.members {
-            let of = (member.oracle, Hash32::ZERO)..=(member.oracle, Hash32([0xff; 32]));
-            let mut held: Vec<(&Hash32, &SignedCommit)> =
-                self.commits.range(of).map(|((_, digest), held)| (digest, &held.signed)).collect();
-            let single = counted.get(&member.oracle);
-            held.sort_by_key(|(digest, _)| single != Some(*digest));
-            held.truncate(2);
-            if held.len() < 2 && single.is_none() {
-                continue;
-            }
-            held.sort_by_key(|(digest, _)| **digest);
-            commits.extend(held.into_iter().map(|(_, signed)| *signed));
-        }
-        Some(Basis { commits, bit_votes: bit_votes.into_values().collect() })
     }
 
     /// Decides to sign the current view's proposal if recomputing it gives the same digest.
@@ -608,67 +542,6 @@ impl Close {
                 reveals: &reveals,
             })
         })
-    }
-
-    fn change_view(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        let next = self.view.saturating_add(1);
-        // Amplify: one honest oracle already waits there.
-        let amplified = self
-            .wishes
-            .iter()
-            .filter(|(view, by)| **view > self.view && self.setting.is_third(self.setting.weight_of(*by)))
-            .map(|(view, _)| *view)
-            .max();
-        let timed_out = (now_ms >= self.view_ends_ms).then_some(next);
-        if let Some(wish) = amplified.max(timed_out).filter(|view| *view > self.wished && *view <= MAX_VIEW) {
-            self.wished = wish;
-            effects.push(Effect::SignWish { view: wish });
-        }
-        let agreed = self
-            .wishes
-            .iter()
-            .filter(|(view, by)| **view > self.view && self.setting.is_quorum(self.setting.weight_of(*by)))
-            .map(|(view, _)| *view)
-            .max();
-        if let Some(view) = agreed {
-            self.view = view;
-            self.quorum_since_ms = None;
-            self.view_ends_ms = now_ms.saturating_add(self.view_length_ms());
-        }
-    }
-
-    /// Makes the certificate, or takes a peer's, and hands it over once together with the outcome it stands for.
-    fn certify(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        if self.certificate.is_none() {
-            self.certificate = self.assemble(now_ms);
-        }
-        let Some(certificate) = self.certificate.clone().filter(|_| !self.delivered) else { return };
-        let (digest, view) = (certificate.report.digest(), certificate.report.view);
-        if !self.outcomes.contains_key(&digest) {
-            // A peer's certificate came before we had computed the report: the proposal tells how.
-            let Some(proposal) = self.proposals.get(&view).cloned() else { return };
-            let Some(outcome) = self.compute(view, &proposal.basis, effects) else { return };
-            self.outcomes.insert(outcome.ledger.digest, outcome);
-        }
-        if let Some(outcome) = self.outcomes.get(&digest) {
-            self.delivered = true;
-            effects.push(Effect::Certified(Box::new(certificate), Box::new(outcome.clone())));
-        }
-    }
-
-    /// After quorum, waits a little for the missing signatures: each costs gas.
-    fn assemble(&mut self, now_ms: u64) -> Option<Certificate> {
-        let ((_, digest), by) = self
-            .signatures
-            .iter()
-            .find(|((_, digest), by)| self.outcomes.contains_key(digest) && self.setting.is_quorum(self.setting.weight_of(by.keys())))?;
-        let since = *self.quorum_since_ms.get_or_insert(now_ms);
-        let all = by.len() == self.setting.members.len();
-        if !all && now_ms < since.saturating_add(self.setting.params.signature_grace_ms) {
-            return None;
-        }
-        let report = self.outcomes.get(digest)?.report.clone();
-        Certificate::assemble(&self.setting, report, by).ok()
     }
 }
 

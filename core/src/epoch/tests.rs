@@ -1,5 +1,7 @@
 //! The committee in one process: the production `step`, a clock that jumps, and messages that can be dropped, held or forged.
 
+mod again;
+
 use std::collections::VecDeque;
 
 use super::*;
@@ -136,10 +138,14 @@ enum Message {
 /// Decides what happens to a message on its way: `None` drops it.
 type Wire = Box<dyn FnMut(u64, OracleId, OracleId, &Message) -> bool>;
 
+/// Whether an effect can be done; what cannot leaves no trace.
+type Disk = Box<dyn FnMut(OracleId, &Effect) -> bool>;
+
 struct Net {
     nodes: Vec<Close>,
     now_ms: u64,
     wire: Wire,
+    disk: Disk,
     certified: BTreeMap<OracleId, (Certificate, Outcome)>,
     signed: BTreeMap<(OracleId, u64), BTreeSet<Hash32>>,
 }
@@ -148,7 +154,14 @@ impl Net {
     fn new(oracles: u64, wire: Wire) -> Self {
         let setting = setting(oracles, 3);
         let nodes = (1..=oracles).map(|id| Close::new(setting.clone(), Some(OracleId(id)))).collect();
-        let mut net = Self { nodes, now_ms: setting.end_ms(), wire, certified: BTreeMap::new(), signed: BTreeMap::new() };
+        let mut net = Self {
+            nodes,
+            now_ms: setting.end_ms(),
+            wire,
+            disk: Box::new(|_, _| true),
+            certified: BTreeMap::new(),
+            signed: BTreeMap::new(),
+        };
         for id in 1..=oracles {
             let (reveal, commit) = observed(&setting, id, id as u8);
             net.input(id, Input::Observed(Box::new(reveal), commit));
@@ -162,7 +175,9 @@ impl Net {
         while let Some((to, input)) = queue.pop_front() {
             let effects = self.nodes[to.0 as usize - 1].step(self.now_ms, input);
             for effect in effects {
-                self.effect(to, effect, &mut queue);
+                if (self.disk)(to, &effect) {
+                    self.effect(to, effect, &mut queue);
+                }
             }
         }
     }
@@ -174,7 +189,7 @@ impl Net {
             Effect::SignCommit(commit) => {
                 Message::Commit(SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(&setting.instance)) })
             }
-            Effect::SendReveal(reveal) => Message::Reveal(*reveal),
+            Effect::SendReveal(verified) => Message::Reveal(verified.reveal),
             Effect::SignBitVote(vote) => {
                 let signature = key.sign(Domain::BitVote, &vote.digest(&setting.instance));
                 Message::BitVote(SignedBitVote { vote, signature })
@@ -189,7 +204,7 @@ impl Net {
                 let signature = key.sign(Domain::ViewWish, &wish_message(&setting.instance, setting.epoch, view, by));
                 Message::Wish(Wish { epoch: setting.epoch, view, oracle: by, signature })
             }
-            Effect::SendProposal(proposal) => Message::Proposal(*proposal),
+            Effect::SendProposal(proposal) => Message::Proposal(proposal.into_inner()),
             Effect::FetchReveal { oracle, commit, from } => {
                 let found = from.iter().find_map(|peer| self.nodes[peer.0 as usize - 1].reveal(oracle, &commit).cloned());
                 if let Some(verified) = found {
@@ -198,6 +213,7 @@ impl Net {
                 return;
             }
             Effect::Certified(certificate, outcome) => {
+                queue.push_back((by, Input::HandedOver(certificate.report.digest())));
                 self.certified.insert(by, (*certificate, *outcome));
                 return;
             }

@@ -16,6 +16,7 @@ mod harness;
 mod one_thread;
 mod plane;
 mod scaling;
+mod sim;
 mod slices;
 mod storage;
 mod storage_detect;
@@ -29,13 +30,14 @@ use table::Table;
 
 type Subject = (&'static str, fn(&mut Table));
 
-const SUBJECTS: [Subject; 12] = [
+const SUBJECTS: [Subject; 13] = [
     ("bls", bls::measure),
     ("slices", slices::measure),
     ("gas", gas::measure),
     ("bias", bias::measure),
     ("epoch", epoch::measure),
     ("scaling", scaling::measure),
+    ("sim", sim::measure),
     ("grpc", grpc::measure),
     ("store", store::measure),
     ("storage", storage::measure),

@@ -50,7 +50,7 @@ listed! {
         WithheldCommit,
         /// Signs two reports in one view.
         DoubleSigner,
-        /// Votes for nothing before some and for commits that do not exist before others.
+        /// Votes for nothing before some, for commits that do not exist before others, and for one of them many times before the rest.
         FalseBitVote,
         /// Sends rubbish, cut and oversized messages.
         Garbage,
@@ -103,7 +103,11 @@ pub fn distort(node: &mut Node, env: &mut Env, epoch: u64, parcel: ParcelId, mes
         (Adversary::Mute, _) => Some(Vec::new()),
         (Adversary::SilentLeader, Message::Proposal(_) | Message::Signature(_) | Message::Certificate(_)) => Some(Vec::new()),
         (Adversary::EquivocatingLeader, Message::Proposal(proposal)) => {
-            second_proposal(node, env, proposal).map(|second| split(parcel, env.memo.encode(&second)))
+            second_proposal(node, env, proposal).map(|second| {
+                let second = env.memo.encode(&second);
+                // Each gets both, half of them the second first.
+                [split(parcel, second), split(second, parcel)].concat()
+            })
         }
         (Adversary::CensoringLeader, Message::Proposal(proposal)) => {
             censored(node, env, proposal).map(|censored| all(env.memo.encode(&censored)))
@@ -171,7 +175,11 @@ pub fn distort(node: &mut Node, env: &mut Env, epoch: u64, parcel: ParcelId, mes
             let nothing = voted(node, env, BitVote { held: vec![], ..signed.vote.clone() });
             let invented = peers.iter().map(|peer| (*peer, env.prng.hash32())).collect();
             let invented = voted(node, env, BitVote { held: invented, ..signed.vote.clone() });
-            Some(split(env.memo.encode(&nothing), env.memo.encode(&invented)))
+            let stuffed = peers.iter().filter(|peer| env.is_honest(**peer)).take(1).map(|peer| (*peer, Hash32([7; 32])));
+            let held = stuffed.flat_map(|key| vec![key; 2 * peers.len()]).collect();
+            let stuffed = voted(node, env, BitVote { held, ..signed.vote.clone() });
+            let said = [nothing, invented, stuffed].map(|message| env.memo.encode(&message));
+            Some(peers.iter().zip(said.into_iter().cycle()).map(|(peer, parcel)| (*peer, parcel)).collect())
         }
         (Adversary::Garbage, Message::Commit(_)) => Some([all(parcel), garbage(env, epoch, parcel, &peers)].concat()),
         (Adversary::Replayer, _) => {

@@ -46,8 +46,10 @@ listed! {
         Replayed,
         /// The signing record refused a second digest.
         RefusedByProtection,
-        /// An append failed and the statement was asked for again.
+        /// The disk failed, and what was to be done was asked for again.
         AskedAgain,
+        /// The log had a statement that the state machine had not: it had taken it and said that it failed.
+        KnownToTheLogAlone,
         /// A node learnt of another parent than it had.
         ParentChanged,
         /// No report of an epoch was accepted while it was valid.

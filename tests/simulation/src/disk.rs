@@ -41,6 +41,15 @@ pub enum Blow {
     Error,
 }
 
+/// A blow that waits for its effect.
+struct Armed {
+    op: Op,
+    when: When,
+    blow: Blow,
+    /// So many such effects pass unharmed.
+    skip: u32,
+}
+
 /// Why an effect did not return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -73,7 +82,7 @@ pub struct Disk {
     protection: BTreeMap<(Kind, u64, u64), Hash32>,
     candidates: BTreeMap<(u64, Hash32), Rc<Outcome>>,
     outcomes: BTreeMap<u64, Certified>,
-    armed: Option<(Op, When, Blow)>,
+    armed: Option<Armed>,
     /// No write succeeds.
     pub full: bool,
     /// A fault struck since this was last asked.
@@ -81,9 +90,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The next such effect is struck.
-    pub fn arm(&mut self, op: Op, when: When, blow: Blow) {
-        self.armed = Some((op, when, blow));
+    /// Such an effect is struck, once, after `skip` of them.
+    pub fn arm(&mut self, op: Op, when: When, blow: Blow, skip: u32) {
+        self.armed = Some(Armed { op, when, blow, skip });
     }
 
     pub fn disarm(&mut self) {
@@ -95,14 +104,15 @@ impl Disk {
         if self.full && op != Op::Send && when == When::Before {
             return Err(Stop::Failed);
         }
-        match self.armed {
-            Some((armed_op, armed_when, blow)) if armed_op == op && armed_when == when => {
-                self.armed = None;
-                self.struck = true;
-                Err(if blow == Blow::Kill { Stop::Killed } else { Stop::Failed })
-            }
-            _ => Ok(()),
+        let Some(armed) = self.armed.as_mut().filter(|armed| armed.op == op && armed.when == when) else { return Ok(()) };
+        if armed.skip > 0 {
+            armed.skip -= 1;
+            return Ok(());
         }
+        let stop = if armed.blow == Blow::Kill { Stop::Killed } else { Stop::Failed };
+        self.armed = None;
+        self.struck = true;
+        Err(stop)
     }
 
     /// Appends an input; `false` when it was there.
@@ -114,6 +124,17 @@ impl Disk {
         }
         self.moment(Op::Append, When::After)?;
         Ok(is_new)
+    }
+
+    /// A statement of our own, between the moments of its own.
+    pub fn log(&mut self, epoch: u64, now_ms: u64, entry: &Bytes, digest: [u8; 32]) -> Result<(), Stop> {
+        self.moment(Op::Log, When::Before)?;
+        self.append(epoch, now_ms, entry, digest)?;
+        self.moment(Op::Log, When::After)
+    }
+
+    pub fn is_logged(&self, epoch: u64, digest: [u8; 32]) -> bool {
+        self.known.contains(&(epoch, digest))
     }
 
     pub fn inputs(&self, epoch: u64) -> Vec<(u64, Bytes)> {

@@ -80,6 +80,12 @@ listed! {
         BeaconLateForSome,
         /// The beacon is late for all.
         BeaconLateForAll,
+        /// The log fails when it is to take a statement of our own.
+        LogFails,
+        /// The log takes a statement of our own and says that it failed.
+        LogFailsAfter,
+        /// A certified outcome cannot be stored.
+        OutcomeFails,
     }
 }
 
@@ -109,6 +115,11 @@ impl Fault {
         }
     }
 
+    /// One call of the disk fails: an oracle gets over it in time.
+    pub(crate) fn is_slight(self) -> bool {
+        self.blow().is_some_and(|(_, _, blow)| blow == Blow::Error)
+    }
+
     /// The effect that it strikes, if it is tied to one.
     pub(crate) fn blow(self) -> Option<(Op, When, Blow)> {
         Some(match self {
@@ -128,6 +139,9 @@ impl Fault {
             Self::ProtectFails => (Op::Protect, When::Before, Blow::Error),
             Self::ProtectFailsAfter => (Op::Protect, When::After, Blow::Error),
             Self::CandidateFails => (Op::Candidate, When::Before, Blow::Error),
+            Self::LogFails => (Op::Log, When::Before, Blow::Error),
+            Self::LogFailsAfter => (Op::Log, When::After, Blow::Error),
+            Self::OutcomeFails => (Op::Outcome, When::Before, Blow::Error),
             _ => return None,
         })
     }

@@ -23,4 +23,4 @@ pub use adversary::Adversary;
 pub use checkers::Violation;
 pub use coverage::{Branch, Coverage};
 pub use faults::Fault;
-pub use run::{Config, Liars, Summary, Total, run, run_all};
+pub use run::{Config, Liars, Strike, Summary, Total, run, run_all, watch_all};

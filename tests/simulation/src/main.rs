@@ -1,9 +1,13 @@
 //! `assay-sim`: runs seeds, and says what happened.
 
+use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use assay_simulation::{Config, run, run_all};
+use assay_simulation::{Config, Summary, run, watch_all};
+
+/// Between two words about how far it is.
+const EVERY: Duration = Duration::from_secs(25);
 
 const USAGE: &str = "assay-sim [--seed S [--trace]] [--runs N] [--epochs N] [--oracles A..B] [--providers N] [--threads N]
   --seed S       one run; 0x and hex digits, or decimal
@@ -59,7 +63,9 @@ fn one(config: Config) -> ExitCode {
 
 fn many(first: u64, runs: u64, threads: usize, config: &Config) -> ExitCode {
     let began = Instant::now();
-    let total = run_all(first..first.saturating_add(runs), threads, |seed| Config { seed, is_traced: false, ..config.clone() });
+    let mut progress = Progress { began, told: began, runs: 0, epochs: 0, failed: 0 };
+    let seeds = first..first.saturating_add(runs);
+    let total = watch_all(seeds, threads, |seed| Config { seed, is_traced: false, ..config.clone() }, |over| progress.tell(over, runs));
     print!("{}", total.table());
     let seconds = began.elapsed().as_secs_f64();
     println!("{seconds:.1} s, {:.1} epochs/s", total.epochs as f64 / seconds);
@@ -67,6 +73,39 @@ fn many(first: u64, runs: u64, threads: usize, config: &Config) -> ExitCode {
         println!("FAILED {failure}");
     }
     if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is said while it runs: failures at once, how far it is at least every minute.
+struct Progress {
+    began: Instant,
+    told: Instant,
+    runs: u64,
+    epochs: u64,
+    failed: u64,
+}
+
+impl Progress {
+    fn tell(&mut self, over: Option<&Summary>, of: u64) {
+        self.runs += u64::from(over.is_some());
+        self.epochs += over.map_or(0, |summary| summary.epochs);
+        if let Some(failure) = over.and_then(Summary::failure) {
+            self.failed += 1;
+            say(&format!("FAILED {failure}"));
+        }
+        if self.told.elapsed() >= EVERY {
+            self.told = Instant::now();
+            let seconds = self.began.elapsed().as_secs_f64();
+            let rate = self.epochs as f64 / seconds;
+            say(&format!("{seconds:.0} s: {} of {of} runs, {} epochs, {rate:.1} epochs/s, {} failed", self.runs, self.epochs, self.failed));
+        }
+    }
+}
+
+/// Writes a line and flushes it: into a file, too, it can be read while the run goes on.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever closed our output wants no more of it.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {

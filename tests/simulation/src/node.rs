@@ -13,6 +13,7 @@ use assay_core::ids::OracleId;
 use assay_core::observation::{Commit, Reveal, SignedCommit};
 use assay_core::report::{Certificate, Ledger, Outcome, Setting, signing_message};
 use assay_proto::oracle_convert::{LogEntry, Message, decode_certificate, encode_certificate};
+use bytes::Bytes;
 
 use crate::adversary::{self, Adversary};
 use crate::chain::Rpc;
@@ -28,6 +29,16 @@ pub const POLL_MS: u64 = 500;
 /// Behind all who were there when a report was certified.
 pub const LATE_STAGE: u64 = 4;
 
+/// How soon observations are offered again to a log that did not take them.
+const LOG_AGAIN_MS: u64 = 250;
+
+/// Observations of an epoch while they are not known to be in the log.
+struct Unlogged {
+    measured: Measured,
+    entry: Bytes,
+    asked_ms: u64,
+}
+
 /// An open epoch.
 pub struct Running {
     pub setting: Rc<Setting>,
@@ -35,6 +46,9 @@ pub struct Running {
     pub parent: Option<Hash32>,
     pub ledger: Option<Rc<Ledger>>,
     pub observed: bool,
+    unlogged: Option<Unlogged>,
+    /// What the state machine wanted to sign in each view, in this run of the process.
+    decided: BTreeMap<u64, Hash32>,
     bit_vote: Option<SignedBitVote>,
     logged: BTreeSet<[u8; 32]>,
 }
@@ -132,7 +146,17 @@ impl Node {
         let close = Close::new((*setting).clone(), Some(self.id));
         let inputs = self.disk.inputs(epoch);
         let logged = inputs.iter().map(|(_, entry)| *blake3::hash(entry).as_bytes()).collect();
-        let running = Running { setting, close, parent: None, ledger: None, observed: false, bit_vote: None, logged };
+        let running = Running {
+            setting,
+            close,
+            parent: None,
+            ledger: None,
+            observed: false,
+            unlogged: None,
+            decided: BTreeMap::new(),
+            bit_vote: None,
+            logged,
+        };
         self.running.insert(epoch, running);
         if !inputs.is_empty() {
             env.coverage.branch(Branch::Replayed);
@@ -174,7 +198,7 @@ impl Node {
         // Before its end an epoch has nothing to decide by time.
         let open = self.running.iter().filter(|(_, running)| !running.close.is_settled() && now >= running.setting.end_ms());
         for epoch in open.map(|(epoch, _)| *epoch).collect::<Vec<_>>() {
-            let result = self.apply(env, epoch, now, Input::Tick);
+            let result = self.log_observations(env, epoch).and_then(|()| self.apply(env, epoch, now, Input::Tick));
             self.survive(env, result);
         }
     }
@@ -199,22 +223,32 @@ impl Node {
     }
 
     pub fn observed(&mut self, env: &mut Env, epoch: u64, measured: &Measured) -> Result<(), Stop> {
-        let now = self.local_ms(env);
         let Some(running) = self.running.get_mut(&epoch).filter(|running| !running.observed) else { return Ok(()) };
         running.observed = true;
         let entry = LogEntry::Own(Box::new(measured.verified.reveal.clone()), measured.commit).encode();
-        let digest = *blake3::hash(&entry).as_bytes();
-        match self.disk.append(epoch, now, &entry, digest) {
-            Ok(_) => {}
-            Err(Stop::Killed) => return Err(Stop::Killed),
+        running.unlogged = Some(Unlogged { measured: measured.clone(), entry, asked_ms: 0 });
+        env.judge.observed(epoch, self.id, measured);
+        self.log_observations(env, epoch)
+    }
+
+    /// Applies our observations once they are in the log; a log that failed is asked again.
+    fn log_observations(&mut self, env: &mut Env, epoch: u64) -> Result<(), Stop> {
+        let now = self.local_ms(env);
+        let Some(running) = self.running.get_mut(&epoch) else { return Ok(()) };
+        let Some(unlogged) = running.unlogged.take_if(|unlogged| now >= unlogged.asked_ms + LOG_AGAIN_MS) else { return Ok(()) };
+        let digest = *blake3::hash(&unlogged.entry).as_bytes();
+        match self.disk.append(epoch, now, &unlogged.entry, digest) {
+            Ok(_) => {
+                let Measured { verified, commit } = unlogged.measured;
+                self.apply(env, epoch, now, Input::Observed(Box::new((*verified).clone()), commit))
+            }
+            Err(Stop::Killed) => Err(Stop::Killed),
             Err(_) => {
-                // The driver says so loudly, and takes part without them.
-                env.judge.disturbances.node(self.id, env.now_ms, env.now_ms);
-                return Ok(());
+                env.coverage.branch(Branch::AskedAgain);
+                running.unlogged = Some(Unlogged { asked_ms: now, ..unlogged });
+                Ok(())
             }
         }
-        env.judge.observed(epoch, self.id, measured);
-        self.apply(env, epoch, now, Input::Observed(Box::new((*measured.verified).clone()), measured.commit))
     }
 
     /// A peer's bytes arrive. Returns whether the sender is done with them.
@@ -252,8 +286,12 @@ impl Node {
         let (entry, digest) = (env.memo.parcel(parcel).entry.clone(), env.memo.parcel(parcel).entry_digest);
         env.trace.add(env.now_ms, format_args!("{} takes {} of {epoch} from {from}", self.id, message.name()));
         let result = match self.disk.append(epoch, now, &entry, digest) {
-            Ok(true) => self.apply(env, epoch, now, input).map(|()| true),
-            Ok(false) => Ok(true),
+            Ok(is_new) => {
+                if !is_new {
+                    env.coverage.branch(Branch::KnownToTheLogAlone);
+                }
+                self.apply(env, epoch, now, input).map(|()| true)
+            }
             Err(Stop::Killed) => Err(Stop::Killed),
             Err(_) => Ok(false),
         };
@@ -267,10 +305,14 @@ impl Node {
         while let Some(input) = inputs.pop_front() {
             let Some(running) = self.running.get_mut(&epoch) else { return Ok(()) };
             let is_wish = matches!(input, Input::Wish(_));
+            if let Input::Wish(wish) = &input {
+                env.judge.wished(epoch, wish.get().view, wish.get().oracle, self.id);
+            }
             let view = running.close.view();
             let effects = running.close.step(now, input);
             if running.close.view() > view {
                 env.coverage.branch(Branch::ViewChanged);
+                env.judge.entered(&running.setting, running.close.view(), self.id, env.now_ms);
                 env.trace.add(env.now_ms, format_args!("{} enters view {} of {epoch}", self.id, running.close.view()));
             }
             for effect in effects {
@@ -289,18 +331,29 @@ impl Node {
     }
 
     fn effect(&mut self, env: &mut Env, epoch: u64, now: u64, effect: Effect) -> Result<Option<Input>, Stop> {
-        let message = match effect {
-            Effect::SignCommit(commit) => Message::Commit(self.sign_commit(env, commit)?),
-            Effect::SendReveal(reveal) => Message::Reveal(reveal),
-            Effect::SignBitVote(vote) => Message::BitVote(self.bit_vote(env, epoch, vote)?),
+        let (message, assembled) = match effect {
+            Effect::SignCommit(commit) => (Message::Commit(self.sign_commit(env, commit)?), None),
+            Effect::SendReveal(verified) => {
+                env.disclosed(self.id, epoch);
+                let message = Message::Reveal(Box::new(verified.reveal.clone()));
+                let parcel = env.memo.encode(&message);
+                env.memo.note_reveal(parcel, &verified);
+                (message, Some(Input::Reveal(verified)))
+            }
+            Effect::SignBitVote(vote) => (Message::BitVote(self.bit_vote(env, epoch, vote)?), None),
             Effect::SignReport { view, outcome } => {
                 let outcome: Rc<Outcome> = Rc::from(outcome);
+                let digest = outcome.ledger.digest;
+                if let Some(running) = self.running.get_mut(&epoch) {
+                    env.judge.decided(self.id, view, running.decided.entry(view).or_insert(digest), &digest, env.now_ms);
+                }
                 self.disk.put_candidate(&outcome)?;
                 env.judge.computed(&outcome);
-                Message::Signature(self.sign_report(env, epoch, view, outcome.ledger.digest)?)
+                (Message::Signature(self.sign_report(env, epoch, view, digest)?), None)
             }
-            Effect::SignWish { view } => Message::Wish(self.sign_wish(env, epoch, view)),
-            Effect::SendProposal(proposal) => Message::Proposal(proposal),
+            Effect::SignWish { view } => (Message::Wish(self.sign_wish(env, epoch, view)), None),
+            // Checked below as its receivers will check it.
+            Effect::SendProposal(proposal) => (Message::Proposal(Box::new(proposal.into_inner())), None),
             Effect::FetchReveal { oracle, commit, from } => {
                 env.coverage.branch(Branch::RevealFetched);
                 let fetch = Fetch { by: self.id, run: self.run, epoch, oracle, commit, from: Rc::new(from), attempt: 0 };
@@ -308,40 +361,28 @@ impl Node {
                 return Ok(None);
             }
             Effect::Certified(certificate, outcome) => {
+                let digest = outcome.ledger.digest;
                 self.hand_over(env, epoch, *certificate, *outcome)?;
-                return Ok(None);
+                return Ok(Some(Input::HandedOver(digest)));
             }
         };
         let Some(running) = self.running.get(&epoch) else { return Ok(None) };
         let parcel = env.memo.encode(&message);
-        // Write before speak: our own message is an input like any other.
-        let input = match &message {
-            Message::Reveal(reveal) => {
-                env.disclosed(reveal.oracle, epoch);
-                if let Some(own) = running.close.reveals().find(|verified| verified.reveal.oracle == self.id) {
-                    env.memo.note_reveal(parcel, own);
-                }
-                None
-            }
-            Message::Proposal(_) => None,
-            _ => match env.memo.verify(parcel, &running.setting, &running.close) {
-                Ok(input) => Some(input),
-                Err(_) => {
-                    env.judge.fail("own statements verify", env.now_ms, format!("{}: {}", self.id, message.name()));
-                    return Ok(None);
-                }
-            },
+        // Our own message is an input like any other.
+        let Ok(input) = assembled.map_or_else(|| env.memo.verify(parcel, &running.setting, &running.close), Ok) else {
+            env.judge.fail("own statements verify", env.now_ms, format!("{}: {}", self.id, message.name()));
+            return Ok(None);
         };
+        // Write before speak.
         let digest = env.memo.parcel(parcel).entry_digest;
         if !running.logged.contains(&digest) {
             let entry = env.memo.parcel(parcel).entry.clone();
-            self.disk.moment(Op::Log, When::Before)?;
-            self.broadcast(env, epoch, parcel, &message);
-            self.disk.append(epoch, now, &entry, digest)?;
+            self.disk.log(epoch, now, &entry, digest)?;
         }
         self.disk.moment(Op::Send, When::Before)?;
+        self.broadcast(env, epoch, parcel, &message);
         self.disk.moment(Op::Send, When::After)?;
-        Ok(input)
+        Ok(Some(input))
     }
 
     fn hand_over(&mut self, env: &mut Env, epoch: u64, certificate: Certificate, outcome: Outcome) -> Result<(), Stop> {
@@ -368,6 +409,10 @@ impl Node {
     /// To every peer; what a liar makes of it goes its own ways.
     pub fn broadcast(&mut self, env: &mut Env, epoch: u64, parcel: ParcelId, message: &Message) {
         env.judge.said(message);
+        if message.oracle() == Some(self.id) {
+            let is_logged = self.disk.is_logged(epoch, env.memo.parcel(parcel).entry_digest);
+            env.judge.left(self.id, message.name(), is_logged, env.now_ms);
+        }
         if self.adversary.is_some() {
             for (to, parcel) in adversary::distort(self, env, epoch, parcel, message) {
                 self.send_to(env, epoch, to, parcel);

@@ -1,8 +1,12 @@
 //! Runs: what a seed stands for, many seeds on some threads, and what is said of them.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
+
+use assay_core::epoch::Close;
 
 use crate::adversary::Adversary;
 use crate::checkers::Violation;
@@ -14,6 +18,9 @@ use crate::world::World;
 /// Sizes of committees, small ones more often.
 const SIZES: [u64; 16] = [4, 4, 4, 5, 5, 6, 7, 7, 7, 8, 10, 10, 13, 16, 22, 31];
 
+/// Whoever watches hears something at least this often.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Who lies.
 #[derive(Clone, Debug)]
 pub enum Liars {
@@ -23,8 +30,25 @@ pub enum Liars {
     Some,
     /// Less than a third of weight, all in one way.
     All(Adversary),
+    /// These.
+    These(Vec<(u64, Adversary)>),
     /// So many thousandths of weight, all in one way: liveness is not promised.
     Beyond(Adversary, u64),
+}
+
+/// A fault at a chosen moment, for runs that aim at something.
+#[derive(Clone, Debug)]
+pub struct Strike {
+    /// What strikes.
+    pub fault: Fault,
+    /// From when, ms; see [`Config::end_ms`].
+    pub from_ms: u64,
+    /// Until when, ms.
+    pub to_ms: u64,
+    /// Whom.
+    pub victims: Vec<u64>,
+    /// A fault that is tied to an effect lets so many of them pass.
+    pub skip: u32,
 }
 
 /// One run.
@@ -44,6 +68,12 @@ pub struct Config {
     pub liars: Liars,
     /// How the environment fails; the same fault may stand there more than once, to be more frequent.
     pub faults: Vec<Fault>,
+    /// Faults besides those of the seed.
+    pub script: Vec<Strike>,
+    /// All weigh the same, whatever the seed says.
+    pub is_unweighted: bool,
+    /// Each epoch's report must land: no fault lasts as long as a report is valid.
+    pub loses_none: bool,
     /// Whether the lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -59,8 +89,47 @@ impl Config {
             providers: 2,
             liars: Liars::Some,
             faults: Fault::ALL.to_vec(),
+            script: Vec::new(),
+            is_unweighted: false,
+            loses_none: false,
             is_traced: false,
         }
+    }
+
+    /// A run without faults or liars but those that are named later, which loses no epoch.
+    pub fn calm(seed: u64, oracles: u64, epochs: u64) -> Self {
+        let (liars, faults) = (Liars::None, Vec::new());
+        Self {
+            epochs,
+            calm_epochs: epochs,
+            oracles: (oracles, oracles),
+            liars,
+            faults,
+            is_unweighted: true,
+            loses_none: true,
+            ..Self::of_seed(seed)
+        }
+    }
+
+    /// When an epoch ends, ms of simulated time.
+    pub fn end_ms(&self, epoch: u64) -> u64 {
+        World::new(self.clone()).env.frames.end_ms(epoch)
+    }
+
+    /// Who leads a view of an epoch.
+    pub fn leader(&self, epoch: u64, view: u64) -> u64 {
+        let setting = World::new(self.clone()).env.frames.setting(epoch);
+        Close::new((*setting).clone(), None).leader(view).map_or(0, |leader| leader.0)
+    }
+
+    /// The command that runs it again.
+    fn command(&self) -> String {
+        let usual = Self::of_seed(self.seed);
+        let (seed, epochs, (low, high), providers) = (self.seed, self.epochs, self.oracles, self.providers);
+        if (epochs, (low, high), providers) == (usual.epochs, usual.oracles, usual.providers) {
+            return format!("make sim SEED=0x{seed:x}");
+        }
+        format!("assay-sim --seed 0x{seed:x} --epochs {epochs} --oracles {low}..{high} --providers {providers}")
     }
 
     pub(crate) fn size(&self, prng: &mut Prng) -> u64 {
@@ -84,6 +153,8 @@ pub struct Summary {
     pub oracles: u64,
     /// Epochs.
     pub epochs: u64,
+    /// The command that runs it again.
+    command: String,
     /// Who lied, and how.
     pub liars: Vec<(u64, Adversary)>,
     /// Reports that were accepted and final.
@@ -102,7 +173,7 @@ impl Summary {
     /// One line that reproduces a failure.
     pub fn failure(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
-        Some(format!("make sim SEED=0x{:x}  # {}: {}", self.seed, violation.invariant, violation.detail))
+        Some(format!("{}  # {}: {}", self.command, violation.invariant, violation.detail))
     }
 }
 
@@ -115,6 +186,7 @@ pub fn run(config: Config) -> Summary {
         seed: world.config.seed,
         oracles: world.oracles,
         epochs: world.config.epochs,
+        command: world.config.command(),
         liars: env.liars.iter().map(|(id, adversary)| (id.0, *adversary)).collect(),
         accepted: env.judge.accepted.len() as u64,
         trace: env.trace.hash(),
@@ -164,24 +236,45 @@ impl Total {
 }
 
 /// Runs the seeds of a range on some threads. Each run is one thread's alone, so the order of threads changes nothing.
-pub fn run_all(seeds: std::ops::Range<u64>, threads: usize, config: impl Fn(u64) -> Config + Sync) -> Total {
+pub fn run_all(seeds: Range<u64>, threads: usize, config: impl Fn(u64) -> Config + Sync) -> Total {
+    watch_all(seeds, threads, config, |_| {})
+}
+
+/// The same, and tells of each run that is over, or of none after so long.
+pub fn watch_all(
+    seeds: Range<u64>,
+    threads: usize,
+    config: impl Fn(u64) -> Config + Sync,
+    mut watch: impl FnMut(Option<&Summary>),
+) -> Total {
     let next = AtomicU64::new(seeds.start);
-    let summaries = Mutex::new(Vec::new());
+    let mut summaries = Vec::new();
     thread::scope(|scope| {
+        let (done, finished) = mpsc::channel();
         for _ in 0..threads {
-            scope.spawn(|| {
+            let (done, next, config) = (done.clone(), &next, &config);
+            scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    // Nobody listens any more only when a run has panicked.
+                    if seed >= seeds.end || done.send(run(config(seed))).is_err() {
                         return;
                     }
-                    let summary = run(config(seed));
-                    summaries.lock().unwrap_or_else(PoisonError::into_inner).push(summary);
                 }
             });
         }
+        drop(done);
+        loop {
+            match finished.recv_timeout(SILENCE) {
+                Ok(summary) => {
+                    watch(Some(&summary));
+                    summaries.push(summary);
+                }
+                Err(RecvTimeoutError::Timeout) => watch(None),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
     });
-    let mut summaries = summaries.into_inner().unwrap_or_else(PoisonError::into_inner);
     summaries.sort_by_key(|summary| summary.seed);
     let mut total = Total::default();
     for summary in &summaries {

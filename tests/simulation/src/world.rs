@@ -21,7 +21,7 @@ use crate::memo::Memo;
 use crate::net::Net;
 use crate::node::{Node, POLL_MS, TICK_MS};
 use crate::prng::Prng;
-use crate::run::{Config, Liars};
+use crate::run::{Config, Liars, Strike};
 
 /// Epochs that nodes keep open for their peers.
 const KEPT_EPOCHS: usize = 8;
@@ -36,6 +36,7 @@ struct Planned {
     from_ms: u64,
     to_ms: u64,
     victims: Vec<OracleId>,
+    skip: u32,
 }
 
 pub struct World {
@@ -57,7 +58,7 @@ impl World {
             ids.iter().filter_map(|id| Some((*id, SecretKey::key_gen(&keccak([b"key", &id.0.to_be_bytes()]).0).ok()?))).collect();
         let is_weighted = prng.chance(300);
         let weights: BTreeMap<OracleId, u16> =
-            ids.iter().map(|id| (*id, if is_weighted { 100 * prng.between(1, 3) as u16 } else { 100 })).collect();
+            ids.iter().map(|id| (*id, if is_weighted && !config.is_unweighted { 100 * prng.between(1, 3) as u16 } else { 100 })).collect();
         let sets = sets(&config, &mut prng, &ids, &keys, &weights);
         let liars = liars(&config, &mut prng, &sets);
         let block_ms = 1_000 * prng.between(1, 2);
@@ -87,7 +88,8 @@ impl World {
             flood: BTreeMap::new(),
         };
         let calm_from = config.epochs.saturating_sub(config.calm_epochs);
-        let plan = plan(&mut prng, &mut env, &config.faults, calm_from);
+        let mut plan = plan(&mut prng, &mut env, &config.faults, calm_from);
+        plan.extend(config.script.iter().map(scripted));
         let mut world = Self { env, nodes, plan, config, oracles, block_ms, calm_from };
         world.schedule();
         world
@@ -119,7 +121,7 @@ impl World {
             self.event(event);
         }
         if self.env.judge.violations.is_empty() && self.config.is_live() {
-            checkers::at_the_end(&mut self.env, self.config.epochs, self.calm_from, self.block_ms);
+            checkers::at_the_end(&mut self.env, self.config.epochs, self.calm_from, self.block_ms, self.config.loses_none);
         }
     }
 
@@ -214,6 +216,7 @@ impl World {
         }
         for (by, epoch, revert) in env.chain.reverts.clone() {
             env.trace.add(env.now_ms, format_args!("reverted: {epoch} by {by}: {revert:?}"));
+            env.judge.refused(by, epoch, revert, env.now_ms);
             env.coverage.branch(match revert {
                 Revert::EpochAlreadySettled => Branch::ChainRefusedSettled,
                 Revert::WrongParent => Branch::ChainRefusedParent,
@@ -228,13 +231,14 @@ impl World {
     }
 
     fn fault_begins(&mut self, at: usize) {
-        let Planned { fault, from_ms, to_ms, ref victims } = self.plan[at];
+        let Planned { fault, from_ms, to_ms, ref victims, skip } = self.plan[at];
         let env = &mut self.env;
         env.trace.add(env.now_ms, format_args!("fault {} on {victims:?} until {to_ms}", fault.name()));
         match fault.scope() {
             // What was under way is disturbed a little longer.
             Scope::Network => env.judge.disturbances.network(from_ms, to_ms + 2_000),
             Scope::Chain => env.judge.disturbances.chain(from_ms, to_ms + 5_000),
+            Scope::Node if fault.is_slight() => victims.iter().for_each(|id| env.judge.disturbances.stumble(*id, from_ms, to_ms + 2_000)),
             Scope::Node | Scope::Beacon => victims.iter().for_each(|id| env.judge.disturbances.node(*id, from_ms, to_ms + 2_000)),
         }
         // A fault that waits for an effect counts when it strikes.
@@ -268,7 +272,7 @@ impl World {
                 for id in victims.clone() {
                     let node = self.nodes.get_mut(&id);
                     if let Some(node) = node {
-                        strike(node, &mut self.env, fault, to_ms);
+                        strike(node, &mut self.env, fault, to_ms, skip);
                     }
                 }
             }
@@ -309,10 +313,10 @@ impl World {
     }
 }
 
-fn strike(node: &mut Node, env: &mut Env, fault: Fault, to_ms: u64) {
+fn strike(node: &mut Node, env: &mut Env, fault: Fault, to_ms: u64, skip: u32) {
     if let Some((op, when, blow)) = fault.blow() {
         node.disk.struck = false;
-        node.disk.arm(op, when, blow);
+        node.disk.arm(op, when, blow, skip);
         return;
     }
     match fault {
@@ -400,12 +404,15 @@ fn sets(
 
 /// Who lies: less than a third of weight in every set, or as much as the run asks for.
 fn liars(config: &Config, prng: &mut Prng, sets: &[Set]) -> BTreeMap<OracleId, Adversary> {
+    if let Liars::These(liars) = &config.liars {
+        return liars.iter().map(|(id, adversary)| (OracleId(*id), *adversary)).collect();
+    }
     let mut ids: Vec<OracleId> = sets[0].members.members.iter().map(|member| member.oracle).collect();
     prng.shuffle(&mut ids);
     let mut liars = BTreeMap::new();
     for id in ids {
         let adversary = match &config.liars {
-            Liars::None => break,
+            Liars::None | Liars::These(_) => break,
             Liars::Some => prng.pick(Adversary::ALL),
             Liars::All(adversary) | Liars::Beyond(adversary, _) => *adversary,
         };
@@ -438,10 +445,15 @@ fn plan(prng: &mut Prng, env: &mut Env, faults: &[Fault], calm_from: u64) -> Vec
                 _ => (end_ms.saturating_sub(2_000) + prng.between(0, 12_000), prng.between(500, 12_000)),
             };
             let to_ms = if fault.scope() == Scope::Beacon { end_ms + 1_000 } else { from_ms + length_ms };
-            plan.push(Planned { fault, from_ms, to_ms, victims: victims(prng, env, fault, &honest) });
+            plan.push(Planned { fault, from_ms, to_ms, victims: victims(prng, env, fault, &honest), skip: 0 });
         }
     }
     plan
+}
+
+fn scripted(strike: &Strike) -> Planned {
+    let Strike { fault, from_ms, to_ms, ref victims, skip } = *strike;
+    Planned { fault, from_ms, to_ms, victims: victims.iter().map(|id| OracleId(*id)).collect(), skip }
 }
 
 fn victims(prng: &mut Prng, env: &mut Env, fault: Fault, honest: &[OracleId]) -> Vec<OracleId> {

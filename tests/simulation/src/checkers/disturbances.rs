@@ -12,6 +12,7 @@ pub struct Disturbances {
     network: Vec<Span>,
     chain: Vec<Span>,
     nodes: BTreeMap<OracleId, Vec<Span>>,
+    stumbles: BTreeMap<OracleId, Vec<Span>>,
 }
 
 impl Disturbances {
@@ -27,6 +28,11 @@ impl Disturbances {
         self.nodes.entry(oracle).or_default().push((from_ms, to_ms));
     }
 
+    /// One call of its disk fails. That costs an oracle a second: one such fault does not excuse it, two that meet do.
+    pub fn stumble(&mut self, oracle: OracleId, from_ms: u64, to_ms: u64) {
+        self.stumbles.entry(oracle).or_default().push((from_ms, to_ms));
+    }
+
     pub fn is_network_calm(&self, from_ms: u64, to_ms: u64) -> bool {
         is_calm(&self.network, from_ms, to_ms)
     }
@@ -36,10 +42,15 @@ impl Disturbances {
     }
 
     pub fn is_node_calm(&self, oracle: OracleId, from_ms: u64, to_ms: u64) -> bool {
-        self.nodes.get(&oracle).is_none_or(|spans| is_calm(spans, from_ms, to_ms))
+        let stumbles = self.stumbles.get(&oracle).map_or(0, |spans| meeting(spans, from_ms, to_ms));
+        stumbles <= 1 && self.nodes.get(&oracle).is_none_or(|spans| is_calm(spans, from_ms, to_ms))
     }
 }
 
 fn is_calm(spans: &[Span], from_ms: u64, to_ms: u64) -> bool {
-    spans.iter().all(|(from, to)| *to < from_ms || *from > to_ms)
+    meeting(spans, from_ms, to_ms) == 0
+}
+
+fn meeting(spans: &[Span], from_ms: u64, to_ms: u64) -> usize {
+    spans.iter().filter(|(from, to)| *to >= from_ms && *from <= to_ms).count()
 }

@@ -13,13 +13,19 @@ use crate::coverage::Branch;
 use crate::env::Env;
 
 pub const WITHIN_D: &str = "a report lands within D";
+pub const NONE_LOST: &str = "no epoch is lost to what passes";
 pub const NO_DEAD_END: &str = "no state in which no further report can be accepted";
 
-/// Checks a run that is over. `calm_from` is the first epoch in which no fault strikes any more.
-pub fn at_the_end(env: &mut Env, epochs: u64, calm_from: u64, block_ms: u64) {
+/// Checks a run that is over. `calm_from` is the first epoch in which no fault strikes any more. A run whose faults pass while each epoch is
+/// valid for long enough loses none.
+pub fn at_the_end(env: &mut Env, epochs: u64, calm_from: u64, block_ms: u64, loses_none: bool) {
     for epoch in 0..epochs {
         if !env.judge.accepted.contains_key(&epoch) {
             env.coverage.branch(Branch::EpochSkipped);
+            if loses_none {
+                let now = env.now_ms;
+                env.judge.fail(NONE_LOST, now, format!("{epoch} of {epochs}"));
+            }
         }
         within_d(env, epoch, block_ms);
     }

@@ -4,11 +4,13 @@ mod disturbances;
 mod liveness;
 mod misbehaviour;
 mod money;
+mod order;
 mod pay;
 mod providers;
 mod reports;
 mod secrecy;
 mod signing;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -49,6 +51,8 @@ struct Record {
     /// Bit-votes of honest oracles.
     votes: BTreeMap<OracleId, Held>,
     reveals: BTreeMap<(OracleId, Hash32), Rc<VerifiedReveal>>,
+    /// At which node it is known which view who wished for.
+    wishes: BTreeSet<(OracleId, u64, OracleId)>,
 }
 
 /// What the chain accepted, once it is final.

@@ -71,26 +71,23 @@ pub fn check(env: &mut Env, setting: &Setting, outcome: &Rc<Outcome>, last: Opti
 }
 
 /// The rule of inclusion, counted here in its own way: more than a third of weight votes for it and for no other of its oracle, and the
-/// proposal shows no other.
+/// proposal shows no other. What is counted is in whether or not the proposal carries its commit.
 fn included(setting: &Setting, basis: &Basis) -> BTreeMap<OracleId, Hash32> {
     let total: u64 = setting.members.iter().map(|member| u64::from(member.weight)).sum();
-    let mut commits: BTreeMap<OracleId, BTreeSet<Hash32>> = BTreeMap::new();
-    for signed in &basis.commits {
-        commits.entry(signed.commit.oracle).or_default().insert(signed.commit.digest(&setting.instance));
-    }
-    let single = commits.iter().filter(|(_, digests)| digests.len() == 1);
+    let carried: BTreeSet<(OracleId, Hash32)> =
+        basis.commits.iter().map(|signed| (signed.commit.oracle, signed.commit.digest(&setting.instance))).collect();
     let named: BTreeSet<(OracleId, Hash32)> = basis.bit_votes.iter().flat_map(|signed| signed.vote.held.iter().copied()).collect();
-    let weight_for = |key: &(OracleId, Hash32)| -> u64 {
+    let is_counted = |key: &(OracleId, Hash32)| {
         let voters = basis.bit_votes.iter().filter(|signed| signed.vote.held.contains(key));
-        voters.filter_map(|signed| setting.member(signed.vote.oracle)).map(|member| u64::from(member.weight)).sum()
+        let weight: u64 = voters.filter_map(|signed| setting.member(signed.vote.oracle)).map(|member| u64::from(member.weight)).sum();
+        3 * weight > total
     };
-    single
-        .filter_map(|(oracle, digests)| Some((*oracle, *digests.first()?)))
-        .filter(|key| {
-            let is_other = |other: &&(OracleId, Hash32)| other.0 == key.0 && other.1 != key.1;
-            3 * weight_for(key) > total && !named.iter().filter(is_other).any(|other| 3 * weight_for(other) > total)
-        })
-        .collect()
+    let counted: BTreeSet<(OracleId, Hash32)> = named.into_iter().filter(is_counted).collect();
+    let is_single = |key: &&(OracleId, Hash32)| {
+        let is_other = |other: &(OracleId, Hash32)| other.0 == key.0 && other.1 != key.1;
+        !counted.iter().chain(&carried).any(is_other)
+    };
+    counted.iter().filter(is_single).copied().collect()
 }
 
 /// A reveal that honest oracles of more than two thirds of weight had in time is in: any quorum has more than a third of them.
