@@ -7,19 +7,22 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {ICapacityMarket} from "./interfaces/ICapacityMarket.sol";
+import {IObligations} from "./interfaces/IObligations.sol";
 import {IProviderRegistry} from "./interfaces/IProviderRegistry.sol";
+import {IProviderStanding} from "./interfaces/IProviderStanding.sol";
 import {ISlaOracle, Verdict} from "./interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
+import {Deposit} from "./libraries/Deposit.sol";
 import {SlaVerdicts} from "./libraries/SlaVerdicts.sol";
 import {Booking, Bookings, Term} from "./market/Bookings.sol";
 import {Area, PriceBook} from "./market/PriceBook.sol";
 import {Shares, Split} from "./market/Split.sol";
-import {IMarketProviders, IMarketSettlement, IMarketStanding, IObligations} from "./market/Upstream.sol";
 
 /// @title Capacity market
 /// @notice See ICapacityMarket for what it promises.
 contract CapacityMarket is ICapacityMarket, Ownable {
     using SafeERC20 for IERC20;
+    using Deposit for IERC20;
     using SafeCast for uint256;
     using Bookings for Booking;
     using PriceBook for Area;
@@ -33,10 +36,10 @@ contract CapacityMarket is ICapacityMarket, Ownable {
     uint8 internal constant SKIPPED = 2;
 
     IERC20 public immutable token;
-    IMarketSettlement private immutable SETTLEMENT;
-    IMarketProviders private immutable PROVIDERS;
+    ISlaSettlement private immutable SETTLEMENT;
+    IProviderRegistry private immutable PROVIDERS;
     ISlaOracle private immutable ORACLE;
-    IMarketStanding private immutable STANDING;
+    IProviderStanding private immutable STANDING;
     uint64 private immutable GENESIS;
     uint64 private immutable EPOCH_LENGTH;
     uint64 private immutable NOTICE_EPOCHS;
@@ -60,10 +63,10 @@ contract CapacityMarket is ICapacityMarket, Ownable {
         if (c.maxMarginPpm > PPM || c.subsidyPpm > PPM) revert InvalidConfig();
         ISlaSettlement.Config memory s = ISlaSettlement(c.settlement).config();
         token = IERC20(s.token);
-        SETTLEMENT = IMarketSettlement(c.settlement);
-        PROVIDERS = IMarketProviders(s.providerRegistry);
+        SETTLEMENT = ISlaSettlement(c.settlement);
+        PROVIDERS = IProviderRegistry(s.providerRegistry);
         ORACLE = ISlaOracle(c.oracle);
-        STANDING = IMarketStanding(c.standing);
+        STANDING = IProviderStanding(c.standing);
         GENESIS = s.genesis;
         EPOCH_LENGTH = s.epochLength;
         NOTICE_EPOCHS = c.noticeEpochs;
@@ -111,7 +114,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
         if (gib > free) revert NotEnoughCapacity(gib, free);
         uint256 cost;
         (bookingId, cost) = _book(providerId, gib, epochs, maxPrice);
-        _deposit(cost);
+        token.take(msg.sender, cost);
     }
 
     /// @inheritdoc ICapacityMarket
@@ -138,7 +141,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
             ++count;
         }
         if (missing > 0) revert NotEnoughCapacity(gib, gib - missing);
-        _deposit(total);
+        token.take(msg.sender, total);
     }
 
     /// @inheritdoc ICapacityMarket
@@ -156,7 +159,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
         uint256 cost = _append(b, entry, start, epochs, maxPrice);
         a.book(b.gib, entry.price);
         emit Extended(bookingId, entry.price, start + epochs);
-        _deposit(cost);
+        token.take(msg.sender, cost);
     }
 
     /// @inheritdoc ICapacityMarket
@@ -257,7 +260,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
     function fundSubsidy(uint256 amount) external {
         _accounts.subsidyFund += amount.toUint128();
         emit SubsidyFunded(msg.sender, amount);
-        _deposit(amount);
+        token.take(msg.sender, amount);
     }
 
     /// @inheritdoc ICapacityMarket
@@ -394,7 +397,10 @@ contract CapacityMarket is ICapacityMarket, Ownable {
     }
 
     /// Adds epochs at the provider's price of now.
-    function _append(Booking storage b, Listing storage entry, uint64 start, uint32 epochs, uint96 maxPrice) private returns (uint256 cost) {
+    function _append(Booking storage b, Listing storage entry, uint64 start, uint32 epochs, uint96 maxPrice)
+        private
+        returns (uint256 cost)
+    {
         uint96 price = entry.price;
         if (price > maxPrice) revert PriceTooHigh(price, maxPrice);
         uint64 endEpoch = start + epochs;
@@ -448,13 +454,6 @@ contract CapacityMarket is ICapacityMarket, Ownable {
         _areas[entry.classId][entry.region].unbook(gib, b.last().price);
         emit CapacityReleased(bookingId, b.providerId, gib);
         return true;
-    }
-
-    function _deposit(uint256 amount) private {
-        uint256 before = token.balanceOf(address(this));
-        token.safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = token.balanceOf(address(this)) - before;
-        if (received != amount) revert WrongDeposit(received, amount);
     }
 
     function _known(uint64 bookingId) private view returns (Booking storage b) {

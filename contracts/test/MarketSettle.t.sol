@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ICapacityMarket} from "../src/interfaces/ICapacityMarket.sol";
-import {Verdict} from "../src/interfaces/ISlaOracle.sol";
+import {ISlaOracle, Verdict} from "../src/interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "../src/interfaces/ISlaSettlement.sol";
 import {SlaVerdicts} from "../src/libraries/SlaVerdicts.sol";
 import {MarketFixture} from "./utils/MarketFixture.sol";
@@ -107,7 +107,7 @@ contract MarketSettleTest is MarketFixture {
         Verdict memory v = verdictOf(provider, 2, PASS, FULL);
         Report memory r = accept(1, resultLeaf(v));
         vm.warp(block.timestamp + REWARD_WINDOW);
-        settleExpecting(r, v, abi.encodeWithSelector(SlaVerdicts.WrongVerdict.selector, provider, 2));
+        settleExpecting(r, v, abi.encodeWithSelector(ISlaOracle.InvalidProof.selector));
     }
 
     // Defence: only booked epochs are paid; without it, verdicts of before and after draw on the escrow.
@@ -156,7 +156,8 @@ contract MarketSettleTest is MarketFixture {
     function test_a_held_epoch_is_not_refunded() public {
         accept(0, bytes32("none"));
         Report memory r = accept(1, bytes32("nobody"));
-        accepting.holdEpoch(1);
+        settlement.setCourt(address(this), true);
+        settlement.hold(1, uint64(block.timestamp + 1_000));
         vm.warp(block.timestamp + REWARD_WINDOW + UNSETTLED_DELAY);
         vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.RefundTooEarly.selector, type(uint256).max));
         market.refundUnsettled(bookingId, r);

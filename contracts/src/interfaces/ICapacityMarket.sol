@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Area} from "../market/PriceBook.sol";
 import {Term} from "../market/Bookings.sol";
-import {IObligations} from "../market/Upstream.sol";
+import {Area} from "../market/PriceBook.sol";
+import {IObligations} from "./IObligations.sol";
 import {Verdict} from "./ISlaOracle.sol";
 import {Report} from "./ISlaSettlement.sol";
 
@@ -111,8 +111,6 @@ interface ICapacityMarket is IObligations {
     /// Candidates must ascend by price, and by id where prices are equal.
     error NotAscending(uint64 providerId);
     error TooManyCandidates(uint256 given, uint256 most);
-    /// The token kept something for itself: such a token is refused.
-    error WrongDeposit(uint256 received, uint256 expected);
     error BookingOver(uint64 bookingId);
     error BookingNotOver(uint64 bookingId);
     error AlreadyReleased(uint64 bookingId);

@@ -20,23 +20,20 @@ library SlaVerdicts {
     error VerdictNotMatured(uint64 providerId, uint64 epoch);
     /// A verdict about another provider or epoch than the consumer asks for.
     error WrongVerdict(uint64 providerId, uint64 epoch);
-    /// Nobody recorded this verdict yet: see ISlaOracle.record.
-    error VerdictNotRecorded(uint64 providerId, uint64 epoch);
 
-    /// @notice A matured verdict, with its proof. Reverts as ISlaOracle.verdict does, or with VerdictNotMatured.
+    /// @notice A matured verdict. Reverts as ISlaOracle.verdict does, or with VerdictNotMatured.
     function matured(ISlaOracle oracle, Report calldata report, Verdict calldata v, bytes32[] calldata proof)
         internal
         view
         returns (uint8 outcome, uint256 multiplierPpm)
     {
-        if (v.epoch != report.epoch) revert WrongVerdict(v.providerId, v.epoch);
         bool ready;
         (outcome, multiplierPpm, ready) = oracle.verdict(report, v, proof);
         if (!ready) revert VerdictNotMatured(v.providerId, v.epoch);
         multiplierPpm = capped(multiplierPpm);
     }
 
-    /// @notice The same, for the one provider and epoch that the consumer means.
+    /// @notice The same, of the one provider and epoch that the consumer means.
     function maturedOf(
         ISlaOracle oracle,
         uint64 providerId,
@@ -49,22 +46,35 @@ library SlaVerdicts {
         return matured(oracle, report, v, proof);
     }
 
-    /// @notice A verdict that somebody recorded, without a proof.
-    function recordedOf(ISlaOracle oracle, uint64 providerId, uint64 epoch) internal view returns (uint8 outcome, uint256 multiplierPpm) {
-        bool known;
+    /// @notice A verdict that somebody recorded (ISlaOracle.record), without a proof.
+    function recordedOf(ISlaOracle oracle, uint64 providerId, uint64 epoch)
+        internal
+        view
+        returns (bool known, uint8 outcome, uint256 multiplierPpm)
+    {
         (known, outcome, multiplierPpm) = oracle.recorded(providerId, epoch);
-        if (!known) revert VerdictNotRecorded(providerId, epoch);
         multiplierPpm = capped(multiplierPpm);
+    }
+
+    /// @notice The newest recorded verdict among the last accepted epoch and the `lookback` before it, so that nobody can show an old
+    /// good one where a newer bad one is recorded.
+    function newestOf(ISlaOracle oracle, uint64 providerId, uint64 lookback)
+        internal
+        view
+        returns (bool known, uint64 epoch, uint8 outcome, uint256 multiplierPpm)
+    {
+        (bool any, uint64 last,,) = oracle.latest();
+        if (!any) return (false, 0, 0, 0);
+        for (uint64 back = 0; back <= lookback && back <= last; ++back) {
+            epoch = last - back;
+            (known, outcome, multiplierPpm) = recordedOf(oracle, providerId, epoch);
+            if (known) break;
+        }
     }
 
     /// @notice Passed, or nothing that speaks against the provider: too few probes or too few oracles are nobody's fault.
     function isClean(uint8 outcome) internal pure returns (bool) {
         return outcome == PASS || outcome == INSUFFICIENT || outcome == INCONCLUSIVE;
-    }
-
-    /// @notice What a multiplier leaves of an amount, rounded down.
-    function share(uint256 amount, uint256 multiplierPpm) internal pure returns (uint256) {
-        return amount * capped(multiplierPpm) / PPM;
     }
 
     function capped(uint256 multiplierPpm) private pure returns (uint256) {

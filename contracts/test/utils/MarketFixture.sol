@@ -2,11 +2,13 @@
 pragma solidity 0.8.37;
 
 import {CapacityMarket} from "../../src/CapacityMarket.sol";
+import {ProviderStanding} from "../../src/ProviderStanding.sol";
 import {ICapacityMarket} from "../../src/interfaces/ICapacityMarket.sol";
+import {IProviderStanding} from "../../src/interfaces/IProviderStanding.sol";
 import {ISlaOracle, Verdict} from "../../src/interfaces/ISlaOracle.sol";
 import {Report} from "../../src/interfaces/ISlaSettlement.sol";
 import {Fixture} from "./Fixture.sol";
-import {MarketOracle, MarketProviders, MarketSettlement, MarketStanding} from "./MarketUpstream.sol";
+import {MarketOracle} from "./MarketUpstream.sol";
 import {MerkleTree} from "./MerkleTree.sol";
 
 /// A market on a deployed protocol with a committee of four, and reports with verdicts in them.
@@ -16,8 +18,11 @@ abstract contract MarketFixture is Fixture {
     uint64 internal constant REGION = 7;
     uint32 internal constant FULL = 1_000_000;
     uint64 internal constant NOTICE = 2;
-    uint64 internal constant HORIZON = 400;
+    uint64 internal constant HORIZON = 30_000;
     uint64 internal constant UNSETTLED_DELAY = 50;
+    uint64 internal constant GRACE = 100;
+    uint64 internal constant REVIEW = 200;
+    uint64 internal constant PRESENT = 1_000;
     uint24 internal constant MARGIN = 100_000;
     uint24 internal constant ORACLE_SHARE = 700_000;
     address internal constant TREASURY = address(0x7e4);
@@ -29,26 +34,18 @@ abstract contract MarketFixture is Fixture {
     uint8 internal constant DEGRADED = 4;
     uint8 internal constant FAIL = 5;
 
-    MarketSettlement internal accepting;
-    MarketProviders internal registry;
-    MarketStanding internal standing;
     ISlaOracle internal oracle;
+    ProviderStanding internal standing;
     CapacityMarket internal market;
 
     bytes32 internal parent;
 
     function deployMarket(uint24 subsidyPpm, uint64 subsidyEpochs) internal {
         deployWithCommittee(4);
-        registry = new MarketProviders(token, 1e18);
-        providers = registry;
-        accepting = new MarketSettlement(config());
-        settlement = accepting;
-        registry.setSettlement(address(settlement));
-        token.approve(address(registry), type(uint256).max);
-        token.approve(address(settlement), type(uint256).max);
-        oracle = new MarketOracle(accepting);
-        standing = new MarketStanding();
+        oracle = new MarketOracle(settlement);
+        standing = new ProviderStanding(settlement, oracle, OWNER, IProviderStanding.Terms(GRACE, REVIEW, PRESENT, 4));
         market = new CapacityMarket(marketConfig(subsidyPpm, subsidyEpochs), fees(MARGIN, ORACLE_SHARE), OWNER);
+        providers.setMarket(address(market));
         token.approve(address(market), type(uint256).max);
         token.mint(BUILDER, 1e30);
         vm.prank(BUILDER);
@@ -75,9 +72,10 @@ abstract contract MarketFixture is Fixture {
 
     /// A provider of this class and region with stake for 1,000 GiB, which are on offer. Its recipient is 0x9d00 + id.
     function listedProvider(uint64 gib, uint96 price) internal returns (uint64 providerId) {
-        providerId = registry.providerCount() + 1;
-        registry.register(vm.addr(RECEIPT_SECRET + providerId), "http://provider", CLASS, REGION, recipientOf(providerId), STAKE);
-        registry.setCapacity(providerId, 1_000);
+        providerId = providers.providerCount() + 1;
+        address receiptKey = vm.addr(RECEIPT_SECRET + providerId);
+        providers.register(receiptKey, "http://provider", CLASS, REGION, recipientOf(providerId), 1_000 * STAKE_PER_GIB);
+        providers.declareCapacity(providerId, 1_000);
         market.list(providerId, gib, price);
     }
 
@@ -95,9 +93,10 @@ abstract contract MarketFixture is Fixture {
     }
 
     function resultLeaf(Verdict memory v) internal pure returns (bytes32) {
-        return keccak256(
-            bytes.concat(keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions)))
-        );
+        return
+            keccak256(
+                bytes.concat(keccak256(abi.encode(v.providerId, v.epoch, v.outcome, v.multiplierPpm, v.reward, v.slash, v.dimensions)))
+            );
     }
 
     function resultTree(Verdict[] memory verdicts) internal pure returns (bytes32[] memory) {
@@ -109,11 +108,16 @@ abstract contract MarketFixture is Fixture {
     }
 
     /// Accepts a report of this epoch at its end, or now if that is past, with these results.
-    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory r) {
+    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory) {
+        return acceptWith(epoch, resultRoot, bytes32("rewards"));
+    }
+
+    function acceptWith(uint64 epoch, bytes32 resultRoot, bytes32 rewardRoot) internal returns (Report memory r) {
         if (block.timestamp < endOf(epoch)) vm.warp(endOf(epoch));
         r = report(epoch);
         r.parentDigest = parent;
         r.resultRoot = resultRoot;
+        r.rewardRoot = rewardRoot;
         submit(r, ALL);
         parent = digestOf(r);
     }
@@ -128,6 +132,16 @@ abstract contract MarketFixture is Fixture {
     function settleOne(uint64 bookingId, uint64 providerId, uint64 epoch, uint8 outcome, uint32 multiplierPpm) internal {
         Verdict memory v = verdictOf(providerId, epoch, outcome, multiplierPpm);
         market.settle(bookingId, acceptOne(v), v, new bytes32[](0));
+    }
+
+    /// Failed epochs, one after the other, that its standing takes into account: one warns, three suspend.
+    function failEpochs(uint64 providerId, uint256 times) internal {
+        for (uint256 i = 0; i < times; ++i) {
+            Verdict memory v = verdictOf(providerId, standing.nextEpoch(providerId), FAIL, 0);
+            Report memory r = acceptOne(v);
+            vm.warp(block.timestamp + SLASH_WINDOW - REWARD_WINDOW);
+            standing.present(r, v, noProof());
+        }
     }
 
     function noProof() internal pure returns (bytes32[] memory) {
