@@ -14,6 +14,7 @@ mod settlement;
 mod transport;
 
 pub mod calls;
+pub mod market;
 pub mod outbox;
 pub mod transaction;
 
@@ -23,4 +24,4 @@ pub use events::ReportAccepted;
 pub use rebuttals::{LateAnswer, Rebuttal, Rebuttals};
 pub use registry::{Member, ProviderRecord, RegistryView};
 pub use rpc::Rpc;
-pub use settlement::{Accepted, AcceptedReport, ClaimKind, SettlementConfig};
+pub use settlement::{Accepted, AcceptedReport, ClaimKind, EpochState, SettlementConfig};
