@@ -85,8 +85,8 @@ contract EcdsaAttestationTest is Attested {
         members[2] = members[1];
         vm.expectRevert(abi.encodeWithSelector(EcdsaAttestation.InvalidMember.selector, 2));
         ecdsa.setMembers(members);
-        (members[0], members[2]) = (members[1], members[0]);
-        vm.expectRevert(abi.encodeWithSelector(EcdsaAttestation.InvalidMember.selector, 2));
+        (members[0], members[1]) = (members[1], members[0]);
+        vm.expectRevert(abi.encodeWithSelector(EcdsaAttestation.InvalidMember.selector, 1));
         ecdsa.setMembers(members);
     }
 
