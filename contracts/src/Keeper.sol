@@ -7,7 +7,9 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
+import {ICapacityMarket} from "./interfaces/ICapacityMarket.sol";
 import {IKeeper} from "./interfaces/IKeeper.sol";
+import {Verdict} from "./interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "./interfaces/ISlaSettlement.sol";
 
 /// @title Keeper
@@ -16,12 +18,15 @@ contract Keeper is IKeeper, Ownable2Step, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     ISlaSettlement public immutable settlement;
+    /// Zero where there is none.
+    ICapacityMarket public immutable market;
     IERC20 public immutable token;
 
     mapping(Action action => Tariff) private _tariffs;
 
-    constructor(ISlaSettlement settlement_, address owner_) Ownable(owner_) {
+    constructor(ISlaSettlement settlement_, ICapacityMarket market_, address owner_) Ownable(owner_) {
         settlement = settlement_;
+        market = market_;
         token = IERC20(settlement_.config().token);
     }
 
@@ -79,6 +84,27 @@ contract Keeper is IKeeper, Ownable2Step, ReentrancyGuardTransient {
         }
         if (done == 0) revert NothingDone();
         tip = _tip(Action.Slash, done);
+    }
+
+    /// @inheritdoc IKeeper
+    function settleBookings(uint64[] calldata bookingIds, Report calldata report, Verdict calldata v, bytes32[] calldata proof)
+        external
+        nonReentrant
+        returns (uint256 done, uint256 tip)
+    {
+        if (address(market) == address(0)) revert NoMarket();
+        ICapacityMarket.Accounts memory before = market.accounts();
+        done = market.settleMany(bookingIds, report, v, proof);
+        if (done == 0) revert NothingDone();
+        uint256 each = _tariffs[Action.Booking].tip;
+        if (each == 0) return (done, 0);
+        tip = _tip(Action.Booking, Math.min(done, _marginBetween(before, market.accounts()) / each));
+    }
+
+    /// The margin that came in less the subsidy that went out, at least 0.
+    function _marginBetween(ICapacityMarket.Accounts memory before, ICapacityMarket.Accounts memory then) private pure returns (uint256) {
+        uint256 margin = uint256(then.oraclesDue) + then.treasuryDue - before.oraclesDue - before.treasuryDue;
+        return Math.saturatingSub(margin, then.subsidyPaid - before.subsidyPaid);
     }
 
     /// Pays the sender for what it did, as far as the day's tips and the balance reach: whole tips only.

@@ -102,7 +102,7 @@ contract GasTest is Rebuttal {
         vm.warp(endOf(0) + SLASH_WINDOW);
         bytes32[] memory tree = rewardTree(rewards);
         claim(r, tree, rewards[0]);
-        snapshot("claim first, recipient new to the token", 95_000);
+        snapshot("claim first, recipient new to the token", 97_000);
         claim(r, tree, rewards[1]);
         snapshot("claim first", 90_000);
         settlement.executeSlash(r, 1, 1, "facts", 1e18, new bytes32[](0));

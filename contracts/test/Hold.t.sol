@@ -8,6 +8,13 @@ contract HoldTest is Chained {
     /// 1,024 epochs: here less than 14 days.
     uint256 internal constant LIMIT = 1024 * LENGTH;
 
+    uint64 private epochLength = LENGTH;
+
+    function config() internal view override returns (ISlaSettlement.Config memory c) {
+        c = super.config();
+        c.epochLength = epochLength;
+    }
+
     // Defence: claims and slashes ask for the hold; removed, this turns red.
     function test_a_held_report_pays_and_slashes_nobody() public {
         Report memory first = accept(0, 0, 1e18);
@@ -71,9 +78,17 @@ contract HoldTest is Chained {
 
     // Defence: 14 days bound a hold where epochs are long; removed, this turns red.
     function test_fourteen_days_where_epochs_are_days() public {
-        HoldOfDays other = new HoldOfDays();
-        other.setUp();
-        other.check();
+        epochLength = 1 days;
+        settlement = newSettlement();
+        settlement.setCourt(COURT, true);
+        vm.warp(GENESIS + 1 days);
+        Report memory first = draft(0, 0, 1e18);
+        first.validUntil = GENESIS + (1 + VALID_EPOCHS) * 1 days;
+        submit(first, ALL);
+        uint256 latest = GENESIS + 15 days;
+        holdFails(COURT, 0, latest + 1, abi.encodeWithSelector(ISlaSettlement.InvalidHold.selector, latest + 1, latest));
+        holdAs(COURT, 0, latest);
+        vm.assertEq(settlement.heldUntil(0), latest);
     }
 
     // Defence: the bound is each report's own; without it, holds of later reports keep the first one held and this turns red.
@@ -137,26 +152,5 @@ contract HoldTest is Chained {
         vm.assertEq(settlement.heldUntil(1), 0);
         vm.assertEq(settlement.heldUntil(2), now_ + 101);
         vm.assertEq(settlement.heldUntil(3), 0);
-    }
-}
-
-/// Epochs of a day.
-contract HoldOfDays is Chained {
-    uint64 private constant DAY = 1 days;
-
-    function config() internal view override returns (ISlaSettlement.Config memory c) {
-        c = super.config();
-        c.epochLength = DAY;
-        c.validEpochs = 3;
-    }
-
-    function check() external {
-        vm.warp(GENESIS + DAY);
-        Report memory r = draft(0, 0, 1e18);
-        r.validUntil = GENESIS + 4 * DAY;
-        submit(r, ALL);
-        uint256 latest = GENESIS + DAY + 14 days;
-        holdFails(COURT, 0, latest + 1, abi.encodeWithSelector(ISlaSettlement.InvalidHold.selector, latest + 1, latest));
-        holdAs(COURT, 0, latest);
     }
 }

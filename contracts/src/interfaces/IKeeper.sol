@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Verdict} from "./ISlaOracle.sol";
 import {Report} from "./ISlaSettlement.sol";
 
 /// @title Pays whoever does what is due
@@ -11,11 +12,12 @@ interface IKeeper {
     enum Action {
         Report,
         Claim,
-        Slash
+        Slash,
+        Booking
     }
 
     struct Tariff {
-        uint128 tip; // for one report, one paid claim, one executed slash
+        uint128 tip; // for one report, paid claim, executed slash or settled booking
         uint32 perDay; // most tips in one day
         uint32 day; // unix days: that of `used`
         uint32 used;
@@ -47,6 +49,7 @@ interface IKeeper {
 
     /// Not one item of the batch worked.
     error NothingDone();
+    error NoMarket();
 
     /// @notice What an action earns and how much of it was used today.
     function tariff(Action action) external view returns (Tariff memory);
@@ -73,4 +76,14 @@ interface IKeeper {
     /// @return done the slashes that were executed.
     /// @return tip what was paid.
     function slashMany(Report calldata report, DueSlash[] calldata slashes) external returns (uint256 done, uint256 tip);
+
+    /// @notice Settles one epoch of bookings with one provider, as ICapacityMarket.settleMany.
+    /// @dev Tips come out of the margin that the batch brings: it earns no more of them than that pays for, subsidy deducted. So
+    /// nobody lives on bookings with himself. Credits alone bring no margin and earn nothing: they are their builder's to fetch.
+    /// Reverts as settleMany does, with NothingDone, and with NoMarket.
+    /// @return done the bookings that were settled.
+    /// @return tip what was paid.
+    function settleBookings(uint64[] calldata bookingIds, Report calldata report, Verdict calldata v, bytes32[] calldata proof)
+        external
+        returns (uint256 done, uint256 tip);
 }

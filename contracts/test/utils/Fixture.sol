@@ -39,7 +39,7 @@ abstract contract Fixture is Test {
 
     function deploy() internal {
         vm.warp(GENESIS);
-        token = new TestToken();
+        token = newToken();
         oracles = new OracleRegistry(token, 1e18, 0, oracleTerms());
         providers = new ProviderRegistry(token, 1e18, providerTerms());
         settlement = newSettlement();
@@ -49,6 +49,10 @@ abstract contract Fixture is Test {
         token.approve(address(oracles), type(uint256).max);
         token.approve(address(providers), type(uint256).max);
         token.approve(address(settlement), type(uint256).max);
+    }
+
+    function newToken() internal virtual returns (TestToken) {
+        return new TestToken();
     }
 
     function newSettlement() internal virtual returns (SlaSettlement) {
