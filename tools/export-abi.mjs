@@ -2,7 +2,17 @@
 // is committed is not what the sources give.
 import { readFileSync, writeFileSync } from "node:fs";
 
-const contracts = ["OracleRegistry", "ProviderRegistry", "SlaSettlement", "TestToken"];
+const contracts = [
+  "CapacityMarket",
+  "EquivocationCourt",
+  "Keeper",
+  "OracleRegistry",
+  "ProviderRegistry",
+  "ProviderStanding",
+  "SlaOracle",
+  "SlaSettlement",
+  "TestToken",
+];
 let differing = 0;
 for (const name of contracts) {
   const built = JSON.parse(readFileSync(new URL(`../contracts/out/${name}.sol/${name}.json`, import.meta.url)));

@@ -8,12 +8,41 @@
 #![allow(clippy::all)]
 
 // The macro reads these files behind cargo's back: named here, a change of one is a change of the crate.
-const _: [&[u8]; 4] = [
+const _: [&[u8]; 9] = [
+    include_bytes!("../abi/CapacityMarket.json"),
+    include_bytes!("../abi/EquivocationCourt.json"),
+    include_bytes!("../abi/Keeper.json"),
     include_bytes!("../abi/OracleRegistry.json"),
     include_bytes!("../abi/ProviderRegistry.json"),
+    include_bytes!("../abi/ProviderStanding.json"),
+    include_bytes!("../abi/SlaOracle.json"),
     include_bytes!("../abi/SlaSettlement.json"),
     include_bytes!("../abi/TestToken.json"),
 ];
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    CapacityMarket,
+    "abi/CapacityMarket.json"
+);
+
+// The interface's structs name it, and it is declared beside the contract.
+use CapacityMarket::Term;
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    EquivocationCourt,
+    "abi/EquivocationCourt.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    Keeper,
+    "abi/Keeper.json"
+);
 
 alloy_sol_types::sol!(
     #[sol(rpc)]
@@ -27,6 +56,20 @@ alloy_sol_types::sol!(
     #[derive(Debug)]
     ProviderRegistry,
     "abi/ProviderRegistry.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    ProviderStanding,
+    "abi/ProviderStanding.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    SlaOracle,
+    "abi/SlaOracle.json"
 );
 
 alloy_sol_types::sol!(

@@ -286,6 +286,11 @@ impl Params {
 
     /// `paramsHash` of a report.
     pub fn hash(&self) -> Hash32 {
+        self.words().keccak()
+    }
+
+    /// What the hash is over: whoever disputes a verdict on chain shows it.
+    pub fn words(&self) -> Words {
         let (d, p, b) = (&self.deadlines, &self.probing, &self.bandwidth);
         let mut words = Words::tagged("assay.params.v1");
         for value in [
@@ -352,7 +357,7 @@ impl Params {
                 words.push(&value);
             }
         }
-        words.keccak()
+        words
     }
 }
 

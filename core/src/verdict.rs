@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use critical::TABLES as CRITICAL_COUNTS;
 pub(crate) use goal::Goals;
 use goal::Told;
 

@@ -3,13 +3,17 @@
 //! Transactions go out as one first-in-first-out stream with fixed gas, so that all of it takes two or three blocks.
 //! Senders are accounts whose keys anvil does not ask for (`--auto-impersonate`).
 
+mod economy;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives as alloy;
 use alloy_primitives::U256;
 use alloy_sol_types::{SolCall, SolConstructor};
 use assay_chain::ChainConfig;
-use assay_contracts_bindings::{ISlaSettlement, OracleRegistry, ProviderRegistry, SlaSettlement, TestToken};
+use assay_contracts_bindings::{
+    IOracleRegistry, IProviderRegistry, ISlaSettlement, OracleRegistry, ProviderRegistry, SlaSettlement, TestToken,
+};
 use assay_core::bls::{self, Domain};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
@@ -18,6 +22,18 @@ use tokio::time::{Instant, sleep};
 
 use crate::anvil::{self, AnvilError};
 
+pub use economy::{Economy, MARGIN_PPM, ORACLE_SHARE_PPM, TREASURY};
+
+/// Stake behind each GiB that a provider of any class here declares, smallest unit.
+pub const STAKE_PER_GIB: u128 = 1_000_000_000_000_000_000;
+/// The classes that capacity can be declared in: Bronze, Silver, Gold, the devnet's.
+const CLASSES: [u16; 4] = [1, 2, 3, 100];
+/// How long after every window a slash may still come.
+const EVIDENCE_S: u64 = 60;
+/// No limit to one operator's weight: one machine runs them all.
+const OPERATOR_CAP_PPM: u32 = 1_000_000;
+const ROLL_CALL_S: u64 = 60;
+const ESCAPE_DELAY_S: u64 = 7 * 86_400;
 /// Ether for every account that sends.
 const BALANCE_WEI: u128 = 1_000_000_000_000_000_000_000;
 const GAS: u64 = 12_000_000;
@@ -120,6 +136,8 @@ pub struct Deployment {
     pub token: Address,
     /// The settlement.
     pub settlement: Address,
+    /// What stands around it.
+    pub economy: Economy,
     /// Start of epoch 0, unix seconds.
     pub genesis_s: u64,
     /// Ids in the order of the spec: 1, 2, ….
@@ -177,9 +195,17 @@ pub async fn deploy_registries(rpc_url: &str, spec: &DeploySpec) -> Result<Regis
     }
 
     let token = chain.create("deploy TestToken", &DEPLOYER, &TestToken::BYTECODE, Vec::new()).await?;
-    let arguments = OracleRegistry::constructorCall { token_: word(&token), minStake_: U256::from(1), minSetSeconds_: 0 };
+    let terms = IOracleRegistry::Terms {
+        unbondingSeconds: unbonding_s(spec),
+        evidenceSeconds: EVIDENCE_S,
+        rollCallSeconds: ROLL_CALL_S,
+        operatorCapPpm: OPERATOR_CAP_PPM,
+    };
+    let arguments = OracleRegistry::constructorCall { token_: word(&token), minStake_: U256::from(1), minSetSeconds_: 0, terms };
     let oracle_registry = chain.create("deploy OracleRegistry", &DEPLOYER, &OracleRegistry::BYTECODE, arguments.abi_encode()).await?;
-    let arguments = ProviderRegistry::constructorCall { token_: word(&token), minStake_: U256::from(1) };
+    let classes = CLASSES.map(|class_id| IProviderRegistry::ClassStake { classId: class_id, perGib: U256::from(STAKE_PER_GIB) });
+    let terms = IProviderRegistry::Terms { unbondingSeconds: unbonding_s(spec), evidenceSeconds: EVIDENCE_S, classes: classes.to_vec() };
+    let arguments = ProviderRegistry::constructorCall { token_: word(&token), minStake_: U256::from(1), terms };
     let provider_registry = chain.create("deploy ProviderRegistry", &DEPLOYER, &ProviderRegistry::BYTECODE, arguments.abi_encode()).await?;
 
     for oracle in &spec.oracles {
@@ -208,10 +234,12 @@ pub async fn deploy_settlement(registries: &Registries, spec: &DeploySpec) -> Re
     chain.endow(&SETTLEMENT_DEPLOYER).await?;
     let genesis_s = chain.now_s().await? + spec.genesis_delay_s.max(MIN_GENESIS_DELAY_S);
     let arguments = settlement_config(spec, token, &config.oracle_registry, &config.provider_registry, genesis_s);
-    let arguments = SlaSettlement::constructorCall { c: arguments }.abi_encode();
+    let roles = ISlaSettlement::Roles { owner: word(&DEPLOYER), guardian: word(&DEPLOYER), escapeDelay: ESCAPE_DELAY_S };
+    let arguments = SlaSettlement::constructorCall { c: arguments, roles }.abi_encode();
     let settlement = chain.create("deploy SlaSettlement", &SETTLEMENT_DEPLOYER, &SlaSettlement::BYTECODE, arguments).await?;
     let call = ProviderRegistry::setSettlementCall { settlement_: word(&settlement) }.abi_encode();
     chain.send("setSettlement", &DEPLOYER, &config.provider_registry, call).await?;
+    let economy = Economy::deploy(&mut chain, spec, &config.oracle_registry, &config.provider_registry, &settlement).await?;
     chain.fund(token, &DEPLOYER, &settlement, spec.pool).await?;
     let call = SlaSettlement::fundCall { amount: U256::from(spec.pool) }.abi_encode();
     chain.send("fund", &DEPLOYER, &settlement, call).await?;
@@ -220,6 +248,7 @@ pub async fn deploy_settlement(registries: &Registries, spec: &DeploySpec) -> Re
         chain: ChainConfig { settlement: Some(settlement), ..config.clone() },
         token: *token,
         settlement,
+        economy,
         genesis_s,
         // The stream is first-in-first-out: ids follow the spec.
         oracles: (1..).take(spec.oracles.len()).map(OracleId).collect(),
@@ -230,6 +259,11 @@ pub async fn deploy_settlement(registries: &Registries, spec: &DeploySpec) -> Re
 /// Gives an account ether for gas.
 pub async fn endow(rpc_url: &str, address: &Address) -> Result<(), DeployError> {
     Stream::open(rpc_url).await?.endow(address).await
+}
+
+/// The shortest that the registries take: until the last window of an epoch is over, and the time for evidence.
+fn unbonding_s(spec: &DeploySpec) -> u64 {
+    (2 + spec.valid_epochs) * spec.epoch_length_s + spec.reward_window_s.max(spec.slash_window_s) + EVIDENCE_S
 }
 
 fn oracle_call(chain_id: u64, registry: &Address, spec: &OracleSpec) -> Vec<u8> {

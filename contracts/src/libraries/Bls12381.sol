@@ -89,6 +89,31 @@ library Bls12381 {
         }
     }
 
+    /// @notice Whether `signature` is the sum of the signatures that `key` gives under two 32-byte messages.
+    /// @dev The messages must differ. Then the sum shows that both were signed: who has it and only one signature subtracts, and has
+    /// forged the other. False for bad input and bounded like `verify`, but reverts with less gas than the bounds.
+    function verifySum(bytes memory key, bytes32 first, bytes32 second, bytes memory dst, bytes calldata signature)
+        internal
+        view
+        returns (bool)
+    {
+        if (key.length != G2_LENGTH || signature.length != G1_LENGTH) return false;
+        if (isInfinityG2(key)) return false;
+        (bool ok, bytes32[4] memory sum) = addG1(hashWordToG1(first, dst), hashWordToG1(second, dst));
+        // e(signature, -G2) * e(H(first) + H(second), key) == 1
+        return ok && pairingIsOne(abi.encodePacked(signature, negatedG2(), sum, key));
+    }
+
+    function hashWordToG1(bytes32 message, bytes memory dst) private view returns (bytes32[4] memory point) {
+        assembly ("memory-safe") {
+            mstore(0, message)
+        }
+        uint256 hashed = hashToG1At(0, 32, dst);
+        assembly ("memory-safe") {
+            mcopy(point, hashed, 128)
+        }
+    }
+
     /// @notice RFC 9380 `hash_to_curve` into G1.
     function hashToG1(bytes memory message, bytes memory dst) internal view returns (bytes memory point) {
         uint256 messageAt;

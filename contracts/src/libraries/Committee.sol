@@ -26,6 +26,7 @@ library Committee {
     error BlobWriteFailed();
     /// @dev The bitmap names nobody, or someone who is not a member.
     error InvalidSigners(uint256 signers, uint256 members);
+    error UnknownMember(uint256 index, uint256 members);
 
     struct Member {
         uint64 oracleId;
@@ -104,6 +105,14 @@ library Committee {
             (uint64 id, uint16 weight) = readRecord(chunkOf(header, i / CHUNK, count), i % CHUNK, key);
             members[i] = Member(id, weight, key);
         }
+    }
+
+    /// @notice Member `index` of a set, with the key that it had in it.
+    function member(address header, uint256 index) internal view returns (uint64 oracleId, uint16 weight, bytes memory key) {
+        (,, uint256 members) = totals(header);
+        if (index >= members) revert UnknownMember(index, members);
+        key = new bytes(Bls12381.G2_LENGTH);
+        (oracleId, weight) = readRecord(chunkOf(header, index / CHUNK, members), index % CHUNK, key);
     }
 
     /// @notice The weight of one member, found by halving, since ids ascend. Zero for who is no member: a member's is at least 1.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Verdict} from "../interfaces/ISlaOracle.sol";
 import {Report} from "../interfaces/ISlaSettlement.sol";
 
 /// @title Encodings of reports and their leaves
@@ -45,5 +46,10 @@ library ReportLib {
     /// @notice A leaf of `slashRoot`.
     function slashLeaf(uint64 providerId, uint64 epoch, uint8 reason, bytes32 factsRoot, uint256 amount) internal pure returns (bytes32) {
         return keccak256(bytes.concat(keccak256(abi.encode(providerId, epoch, reason, factsRoot, amount))));
+    }
+
+    /// @notice A leaf of `resultRoot`.
+    function resultLeaf(Verdict calldata v) internal pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(v))));
     }
 }

@@ -42,7 +42,7 @@ abstract contract Fixture is Test {
         token = new TestToken();
         oracles = new OracleRegistry(token, 1e18, 0, oracleTerms());
         providers = new ProviderRegistry(token, 1e18, providerTerms());
-        settlement = new SlaSettlement(config(), roles());
+        settlement = newSettlement();
         oracles.setSettlement(address(settlement));
         providers.setSettlement(address(settlement));
         token.mint(address(this), type(uint128).max);
@@ -51,7 +51,11 @@ abstract contract Fixture is Test {
         token.approve(address(settlement), type(uint256).max);
     }
 
-    function config() internal view returns (ISlaSettlement.Config memory) {
+    function newSettlement() internal virtual returns (SlaSettlement) {
+        return new SlaSettlement(config(), roles());
+    }
+
+    function config() internal view virtual returns (ISlaSettlement.Config memory) {
         return ISlaSettlement.Config({
             token: address(token),
             oracleRegistry: address(oracles),

@@ -4,7 +4,7 @@
 //! material excess (design section 7) is significant anyway. `tests.rs` recomputes it in exact rational arithmetic.
 
 /// (p0 in ppm, largest n for x = 1, 2, 3, …).
-pub(super) const TABLES: [(u64, &[u64]); 5] = [
+pub const TABLES: [(u64, &[u64]); 5] = [
     (
         1000,
         &[

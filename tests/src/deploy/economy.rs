@@ -1,0 +1,92 @@
+//! The contracts around the settlement: what consumers read, standing, the market, the keeper, and the court for equivocation.
+
+use alloy_primitives::U256;
+use alloy_sol_types::{SolCall, SolConstructor};
+use assay_contracts_bindings::{
+    CapacityMarket, EquivocationCourt, ICapacityMarket, IProviderStanding, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding,
+    SlaOracle, SlaSettlement,
+};
+use assay_core::ids::Address;
+
+use super::{DEPLOYER, DeployError, DeploySpec, Stream, word};
+
+/// Of what providers are paid, in millionths.
+pub const MARGIN_PPM: u32 = 100_000;
+/// Of the margin, what the oracles' pool gets, in millionths.
+pub const ORACLE_SHARE_PPM: u32 = 500_000;
+/// Who gets the rest of the margin.
+pub const TREASURY: Address = Address([0x77; 20]);
+/// Of an oracle's stake, what one equivocation takes, in millionths.
+const EQUIVOCATION_PPM: u64 = 1_000_000;
+/// Epochs that a builder still pays after he ended a booking.
+const NOTICE_EPOCHS: u64 = 1;
+const HORIZON_EPOCHS: u64 = 10_000;
+
+/// Where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Economy {
+    /// `SlaOracle`.
+    pub sla_oracle: Address,
+    /// `ProviderStanding`.
+    pub standing: Address,
+    /// `CapacityMarket`.
+    pub market: Address,
+    /// `Keeper`.
+    pub keeper: Address,
+    /// `EquivocationCourt`.
+    pub equivocation_court: Address,
+}
+
+impl Economy {
+    /// Deploys them on a settlement that is on its way, and appoints them.
+    pub(super) async fn deploy(
+        chain: &mut Stream,
+        spec: &DeploySpec,
+        oracle_registry: &Address,
+        provider_registry: &Address,
+        settlement: &Address,
+    ) -> Result<Self, DeployError> {
+        let at = word(settlement);
+        let arguments = SlaOracle::constructorCall { settlement_: at }.abi_encode();
+        let sla_oracle = chain.create("deploy SlaOracle", &DEPLOYER, &SlaOracle::BYTECODE, arguments).await?;
+        let terms = IProviderStanding::Terms {
+            graceSeconds: spec.epoch_length_s,
+            reviewSeconds: spec.epoch_length_s * 28,
+            presentSeconds: spec.epoch_length_s * 28,
+            minPanel: 1,
+        };
+        let arguments =
+            ProviderStanding::constructorCall { settlement: at, oracle: word(&sla_oracle), owner: word(&DEPLOYER), terms }.abi_encode();
+        let standing = chain.create("deploy ProviderStanding", &DEPLOYER, &ProviderStanding::BYTECODE, arguments).await?;
+        let config = ICapacityMarket::Config {
+            settlement: at,
+            oracle: word(&sla_oracle),
+            standing: word(&standing),
+            noticeEpochs: NOTICE_EPOCHS,
+            horizonEpochs: HORIZON_EPOCHS,
+            unsettledDelay: spec.epoch_length_s * 4,
+            maxMarginPpm: MARGIN_PPM.try_into().unwrap_or_default(),
+            subsidyPpm: Default::default(),
+            subsidyEpochs: 0,
+        };
+        let fees = ICapacityMarket::Fees {
+            marginPpm: MARGIN_PPM.try_into().unwrap_or_default(),
+            oracleSharePpm: ORACLE_SHARE_PPM.try_into().unwrap_or_default(),
+            treasury: word(&TREASURY),
+        };
+        let arguments = CapacityMarket::constructorCall { c: config, fees_: fees, owner: word(&DEPLOYER) }.abi_encode();
+        let market = chain.create("deploy CapacityMarket", &DEPLOYER, &CapacityMarket::BYTECODE, arguments).await?;
+        let arguments = Keeper::constructorCall { settlement_: at, owner_: word(&DEPLOYER) }.abi_encode();
+        let keeper = chain.create("deploy Keeper", &DEPLOYER, &Keeper::BYTECODE, arguments).await?;
+        let arguments = EquivocationCourt::constructorCall { settlement: at, slashPpm_: U256::from(EQUIVOCATION_PPM) }.abi_encode();
+        let equivocation_court = chain.create("deploy EquivocationCourt", &DEPLOYER, &EquivocationCourt::BYTECODE, arguments).await?;
+
+        let call = OracleRegistry::setSettlementCall { settlement_: at }.abi_encode();
+        chain.send("setSettlement", &DEPLOYER, oracle_registry, call).await?;
+        let call = ProviderRegistry::setMarketCall { market_: word(&market) }.abi_encode();
+        chain.send("setMarket", &DEPLOYER, provider_registry, call).await?;
+        let call = SlaSettlement::setCourtCall { court: word(&equivocation_court), allowed: true }.abi_encode();
+        chain.send("setCourt", &DEPLOYER, settlement, call).await?;
+        Ok(Self { sla_oracle, standing, market, keeper, equivocation_court })
+    }
+}
