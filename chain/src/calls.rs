@@ -1,5 +1,7 @@
 //! Calldata of the transactions that nodes send, from core types.
 
+mod economy;
+
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use assay_contracts_bindings::{ProviderRegistry, SlaSettlement};
@@ -11,6 +13,8 @@ use assay_core::secp::Signature65;
 
 use crate::convert::to_alloy;
 use crate::{ClaimKind, LateAnswer};
+
+pub use economy::*;
 
 /// `SlaSettlement.submitReport`: `signers` is the bitmap as a big-endian word.
 pub fn submit_report(report: &Report, signers: &[u8; 32], signature: &bls::Signature) -> Vec<u8> {

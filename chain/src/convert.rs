@@ -3,7 +3,7 @@
 use alloy_json_rpc::ErrorPayload;
 use alloy_primitives as alloy;
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
-use assay_contracts_bindings::{OracleRegistry, ProviderRegistry, SlaSettlement, TestToken};
+use assay_contracts_bindings::{CapacityMarket, Keeper, OracleRegistry, ProviderRegistry, SlaOracle, SlaSettlement, TestToken};
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 
@@ -45,9 +45,19 @@ fn decode_revert(data: &[u8]) -> Option<String> {
         let inner = text.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')).map(str::to_owned);
         inner.unwrap_or(text)
     };
-    let settlement = SlaSettlement::SlaSettlementErrors::abi_decode(data).map(|error| format!("{error:?}"));
-    let oracles = || OracleRegistry::OracleRegistryErrors::abi_decode(data).map(|error| format!("{error:?}"));
-    let providers = || ProviderRegistry::ProviderRegistryErrors::abi_decode(data).map(|error| format!("{error:?}"));
-    let token = || TestToken::TestTokenErrors::abi_decode(data).map(|error| format!("{error:?}"));
-    settlement.or_else(|_| oracles()).or_else(|_| providers()).or_else(|_| token()).ok().map(inner)
+    macro_rules! known {
+        ($($errors:ty),* $(,)?) => {
+            [$(<$errors>::abi_decode(data).map(|error| format!("{error:?}")).ok()),*]
+        };
+    }
+    let decoded = known![
+        SlaSettlement::SlaSettlementErrors,
+        OracleRegistry::OracleRegistryErrors,
+        ProviderRegistry::ProviderRegistryErrors,
+        CapacityMarket::CapacityMarketErrors,
+        SlaOracle::SlaOracleErrors,
+        Keeper::KeeperErrors,
+        TestToken::TestTokenErrors,
+    ];
+    decoded.into_iter().flatten().next().map(inner)
 }

@@ -14,6 +14,7 @@ mod settlement;
 mod transport;
 
 pub mod calls;
+pub mod market;
 pub mod outbox;
 pub mod transaction;
 
