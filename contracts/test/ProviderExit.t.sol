@@ -81,7 +81,7 @@ contract ProviderExitTest is MarketFixture {
     }
 
     function test_the_escape_opens_exits_whatever_binds() public {
-        book(id, 10, 30_000);
+        book(id, 10, 29_000);
         requestExpecting(obliged());
         vm.warp(GENESIS + ESCAPE_DELAY);
         providers.requestExit(id);

@@ -111,6 +111,7 @@ contract ProviderStandingTest is Fixture {
         finalize();
         vm.expectEmit(address(standing));
         emit IProviderStanding.Presented(1, 2, FAIL);
+        vm.expectEmit(address(standing));
         emit IProviderStanding.StateChanged(1, 2, ACTIVE, WARNED);
         present(r, FAIL);
         vm.assertEq(standing.stateOf(1), WARNED);
@@ -252,8 +253,9 @@ contract ProviderStandingTest is Fixture {
             presentExpecting(r, wrong, abi.encodeWithSelector(IProviderStanding.InvalidOutcome.selector, wrong));
             vm.warp(block.timestamp + PRESENT);
             standing.skip(1, 1);
-            ++epoch;
-            while (validUntil(epoch - 1) < block.timestamp) ++epoch;
+            while (validUntil(epoch) < block.timestamp) {
+                ++epoch;
+            }
         }
     }
 

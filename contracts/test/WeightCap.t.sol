@@ -69,7 +69,7 @@ contract WeightCapTest is OracleFixture {
         (uint256[] memory stakes, uint256[] memory sums) = (new uint256[](12), new uint256[](12));
         uint256[] memory ofOperator = new uint256[](count);
         for (uint256 i = 0; i < 12; ++i) {
-            stakes[i] = 1e18 + given[i];
+            stakes[i] = uint256(given[i]) + 1e18;
             ofOperator[i % count] += stakes[i];
         }
         for (uint256 i = 0; i < 12; ++i) {
