@@ -84,7 +84,7 @@ fn words(hashes: &[Hash32]) -> Vec<alloy_primitives::B256> {
     hashes.iter().map(|hash| hash.0.into()).collect()
 }
 
-fn report_struct(report: &Report) -> SlaSettlement::Report {
+pub(crate) fn report_struct(report: &Report) -> SlaSettlement::Report {
     SlaSettlement::Report {
         chainId: U256::from(report.chain_id),
         settlement: to_alloy(&report.settlement),

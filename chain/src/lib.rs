@@ -24,4 +24,4 @@ pub use events::ReportAccepted;
 pub use rebuttals::{LateAnswer, Rebuttal, Rebuttals};
 pub use registry::{Member, ProviderRecord, RegistryView};
 pub use rpc::Rpc;
-pub use settlement::{Accepted, AcceptedReport, ClaimKind, SettlementConfig};
+pub use settlement::{Accepted, AcceptedReport, ClaimKind, EpochState, SettlementConfig};

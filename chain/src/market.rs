@@ -104,6 +104,8 @@ pub struct Market {
     pub provider_registry: Address,
     /// `ProviderStanding`.
     pub standing: Address,
+    /// Seconds after a report matured until an epoch without a verdict on the provider is refunded.
+    pub unsettled_delay_s: u64,
 }
 
 impl Market {
@@ -122,6 +124,7 @@ impl Market {
             settlement,
             provider_registry: convert::address(settled.providerRegistry),
             standing: convert::address(config.standing),
+            unsettled_delay_s: config.unsettledDelay,
         })
     }
 
@@ -236,6 +239,11 @@ impl Market {
     pub async fn balance_of(&self, account: &Address, at: impl Into<BlockTag>) -> Result<u128, ChainError> {
         let call = TestToken::balanceOfCall { account: convert::to_alloy(account) };
         amount("balanceOf", self.rpc.call(&self.token, call, block(at)).await?)
+    }
+
+    /// All tokens that there are.
+    pub async fn supply(&self, at: impl Into<BlockTag>) -> Result<u128, ChainError> {
+        amount("totalSupply", self.rpc.call(&self.token, TestToken::totalSupplyCall {}, block(at)).await?)
     }
 
     /// What `owner` lets `spender` take.

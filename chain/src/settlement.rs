@@ -5,10 +5,10 @@ use alloy_sol_types::SolCall;
 use assay_contracts_bindings::SlaSettlement;
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, Instance, ProviderId};
-use assay_core::report::StoredDigest;
+use assay_core::report::{Report, StoredDigest};
 
 use crate::convert::{self, amount};
-use crate::{BlockTag, ChainError, Client};
+use crate::{BlockTag, ChainError, Client, calls};
 
 /// The values that the contract fixed at its deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,17 @@ pub struct AcceptedReport {
     pub digest: StoredDigest,
     /// Block time of its acceptance, unix seconds.
     pub accepted_at_s: u64,
+}
+
+/// What became of an epoch's report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochState {
+    /// It may still come.
+    Open,
+    /// It was accepted.
+    Accepted,
+    /// There is none and can be none any more.
+    Skipped,
 }
 
 /// Who a reward leaf belongs to.
@@ -124,6 +135,23 @@ impl Client {
     /// Whether the provider's silence in this epoch was rebutted.
     pub async fn rebutted(&self, provider: ProviderId, epoch: u64, at: impl Into<BlockTag>) -> Result<bool, ChainError> {
         self.ask(SlaSettlement::rebuttedCall { providerId: provider.0, epoch }, at).await
+    }
+
+    /// Whether an epoch has a report, or can still get one.
+    pub async fn epoch_state(&self, epoch: u64, at: impl Into<BlockTag>) -> Result<EpochState, ChainError> {
+        match self.ask(SlaSettlement::isSettledCall { epoch }, at).await? {
+            0 => Ok(EpochState::Open),
+            1 => Ok(EpochState::Accepted),
+            2 => Ok(EpochState::Skipped),
+            other => Err(ChainError::bad_answer("isSettled", format!("state {other}"))),
+        }
+    }
+
+    /// When claims by an accepted report open, unix seconds; `None` while a court holds it. [`ChainError::Refused`] when it was not
+    /// accepted, or is void.
+    pub async fn matures_at_s(&self, report: &Report, at: impl Into<BlockTag>) -> Result<Option<u64>, ChainError> {
+        let answer = self.ask(SlaSettlement::maturesAtCall { report: calls::report_struct(report) }, at).await?;
+        Ok(u64::try_from(answer.rewardsAt).ok())
     }
 
     pub(crate) fn settlement(&self) -> Result<Address, ChainError> {

@@ -30,6 +30,8 @@ contract CapacityMarket is ICapacityMarket, Ownable {
 
     uint256 internal constant PPM = 1_000_000;
     uint256 internal constant MAX_CANDIDATES = 16;
+    /// Of one offer: 4 EiB. The sums of 64 bits over all providers and a million epochs then cannot overflow.
+    uint64 internal constant MAX_GIB = type(uint32).max;
     /// The last state of a provider that can be booked: registered, active, warned.
     uint8 internal constant WARNED = 2;
     /// An epoch without a report, for ever.
@@ -84,6 +86,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
         if (msg.sender != provider.operator) revert OnlyOperator(providerId);
         if (price == 0) revert ZeroPrice();
         uint64 capacity = PROVIDERS.capacityOf(providerId);
+        if (capacity > MAX_GIB) capacity = MAX_GIB;
         if (gib > capacity) revert NotEnoughCapacity(gib, capacity);
         Listing storage entry = _listings[providerId];
         entry.classId = provider.classId;

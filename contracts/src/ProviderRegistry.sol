@@ -266,6 +266,11 @@ contract ProviderRegistry is IProviderRegistry, Ownable {
     }
 
     /// @inheritdoc IProviderRegistry
+    function receiptKeyOf(uint64 providerId) external view returns (address) {
+        return _receiptKey(providerId);
+    }
+
+    /// @inheritdoc IProviderRegistry
     function stakeOf(uint64 providerId) external view returns (uint256) {
         return _providers[providerId].stake + _pools[providerId].assets;
     }

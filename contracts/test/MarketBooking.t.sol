@@ -95,6 +95,16 @@ contract MarketBookingTest is MarketFixture {
         market.list(provider, 1, 0);
     }
 
+    // Defence: an offer has a limit; without it, the sums of all offers overflow and nobody else can offer, book or settle.
+    function test_an_offer_beyond_all_sums() public {
+        uint64 most = type(uint32).max;
+        providers.addStake(provider, 2 * uint256(most) * STAKE_PER_GIB);
+        providers.declareCapacity(provider, 2 * most);
+        vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, most + 1, most));
+        market.list(provider, most + 1, PRICE);
+        market.list(provider, most, PRICE);
+    }
+
     // Defence: capacity is booked once; without it, two builders pay for the same disk.
     function test_overbooking() public {
         book(provider, 600, 4);

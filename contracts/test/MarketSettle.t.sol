@@ -130,6 +130,23 @@ contract MarketSettleTest is MarketFixture {
         market.settleSkipped(bookingId, 1);
     }
 
+    // Defence: an epoch stays settled when its report is voided; without it, the next report of the epoch is paid once more.
+    function test_a_void_after_the_settling() public {
+        accept(0, bytes32("none"));
+        bytes32 before = parent;
+        Verdict memory v = verdictOf(provider, 1, PASS, FULL);
+        Report memory r = acceptOne(v);
+        market.settle(bookingId, r, v, noProof());
+        settlement.setCourt(address(this), true);
+        settlement.voidReport(r, 0);
+        settleExpecting(r, v, abi.encodeWithSelector(ISlaSettlement.UnknownReport.selector, 1));
+
+        parent = before;
+        v = verdictOf(provider, 1, FAIL, 0);
+        r = acceptOne(v);
+        settleExpecting(r, v, abi.encodeWithSelector(ICapacityMarket.AlreadySettled.selector, bookingId, 1));
+    }
+
     // Defence: an accepted epoch is not skipped; without it, a builder takes back a good epoch's money before its verdict matures.
     function test_an_accepted_epoch_is_not_skipped() public {
         accept(0, bytes32("none"));

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_chain::outbox::{Outbox, OutboxConfig, OutboxError};
-use assay_chain::{ChainConfig, ChainError, Client};
+use assay_chain::{ChainConfig, ChainError, Client, SettlementConfig};
 use assay_challenger::watchdog::Watchdog;
 use assay_core::ids::Instance;
+use assay_core::verdict::REBUTTAL_EPOCHS;
 use assay_daemon::grpc::{self, BindError};
 use assay_daemon::keystore::{self, KeystoreError, Password};
 use assay_daemon::telemetry::{self, TelemetryError};
@@ -21,6 +22,7 @@ use crate::beacon::{BeaconClient, BeaconError};
 use crate::clock::{now_ms, until_unix_ms};
 use crate::committee::{Command, Committee};
 use crate::config::Config;
+use crate::doppelganger::{Doppelganger, DoppelgangerError};
 use crate::frame::{Frame, Frames};
 use crate::identity::{self, IdentityError};
 use crate::measure::{self, Bend, MeasureError, Measurer, Rebuttals};
@@ -59,6 +61,17 @@ pub enum AppError {
         /// The contract's.
         theirs: assay_core::hash::Hash32,
     },
+    /// What may still be answered on the chain would be forgotten before that.
+    #[error(
+        "the settlement contract lets a silence be answered for {answerable_s} s after its epoch, and this version of assay-oracle remembers \
+         one for {remembered_s} s: another version runs this network, or its slash window is too long for its epochs"
+    )]
+    SlashWindow {
+        /// The latest answer, seconds after the epoch's start.
+        answerable_s: u64,
+        /// How long an entry of the watch list holds, seconds.
+        remembered_s: u64,
+    },
     /// Key and id are not the registered ones.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -91,6 +104,9 @@ pub enum AppError {
     /// Our TLS key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Another node signs with our key, or one may.
+    #[error(transparent)]
+    Doppelganger(#[from] DoppelgangerError),
     /// A server ended by itself.
     #[error("a server ended: {0}")]
     Server(String),
@@ -122,6 +138,7 @@ struct Node {
     client: Client,
     beacon: BeaconClient,
     signer: Arc<Signer>,
+    doppelganger: Arc<Doppelganger>,
     tls: Arc<Tls>,
     store: SqliteStore,
     outbox: Outbox,
@@ -147,6 +164,7 @@ impl Node {
         if settlement.params_hash != params.hash() {
             return Err(AppError::Params { ours: params.hash(), theirs: settlement.params_hash });
         }
+        check_slash_window(&settlement)?;
         identity::check(&client, config.oracle_id, &verdict.public_key()).await?;
         let beacon = BeaconClient::connect(&config.beacon).await?;
         let instance = Instance { chain_id: config.chain.chain_id, settlement: config.chain.settlement };
@@ -163,7 +181,13 @@ impl Node {
         let outbox = Outbox::open(store.pool().clone(), client.clone(), transmitter, outbox_config).await?;
         let watchdog = Watchdog::start(Duration::from_millis(params.probing.stall_ms)).map_err(AppError::Watchdog)?;
         let frames = Frames::new(client.clone(), instance, settlement, params, beacon.info().clone(), members);
-        Ok(Self { frames, client, beacon, signer, tls, store, outbox, watchdog })
+        let running = frames.epoch_at(now_ms());
+        let doppelganger = Doppelganger::watch(signer.clone(), running, frames.params().epoch_ms()).await?;
+        if let Some(running) = running {
+            doppelganger.check_log(&store, running.saturating_sub(frames.params().valid_epochs)..=running).await?;
+        }
+        let doppelganger = Arc::new(doppelganger);
+        Ok(Self { doppelganger, frames, client, beacon, signer, tls, store, outbox, watchdog })
     }
 
     async fn run(self, config: &Config, hooks: Hooks, cancel: CancellationToken) -> Result<(), AppError> {
@@ -177,7 +201,7 @@ impl Node {
         let view = Arc::new(View::new(self.frames.clone(), self.signer.oracle(), self.beacon.clone(), outgoing.clone()));
         let mut parts = JoinSet::new();
 
-        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone()));
+        let inbox = Arc::new(PeerInbox::new(committee.clone(), store.clone(), view.clone(), self.doppelganger.clone()));
         outgoing.deliver_to(inbox.clone());
         let (tls, stop) = (self.tls.clone(), cancel.clone());
         parts.spawn(async move {
@@ -200,13 +224,15 @@ impl Node {
             watchdog.pulse(stop).await;
             Ok(())
         });
+        let (doppelganger, asking, seen, stop) = (self.doppelganger.clone(), outgoing.clone(), view.clone(), cancel.clone());
+        parts.spawn(async move { Ok(doppelganger.run(asking, seen, stop).await?) });
         let rebuttals = self.client.clone();
         let settler = Settler {
             client: self.client,
             outbox: self.outbox,
             store: store.clone(),
             committee: committee.clone(),
-            outgoing,
+            outgoing: outgoing.clone(),
             frames: self.frames.clone(),
             view: view.clone(),
             me: self.signer.oracle(),
@@ -217,6 +243,7 @@ impl Node {
             settler.run(handed, stop).await;
             Ok(())
         });
+        let (signer, doppelganger) = (self.signer.clone(), self.doppelganger);
         let measurer = Arc::new(Measurer {
             beacon: self.beacon,
             signer: self.signer,
@@ -229,7 +256,13 @@ impl Node {
         });
         let (frames, stop) = (self.frames, cancel.clone());
         parts.spawn(async move {
-            epochs(frames, committee, measurer, view, stop).await;
+            if let Some(running) = frames.epoch_at(now_ms()) {
+                let frame = stop.run_until_cancelled(frames.read(running)).await.and_then(Result::ok);
+                doppelganger.first_word(&outgoing, frame.as_ref()).await;
+            } else {
+                doppelganger.first_word(&outgoing, None).await;
+            }
+            epochs(frames, committee, measurer, view, doppelganger, stop).await;
             Ok(())
         });
 
@@ -245,13 +278,35 @@ impl Node {
         }
         // The actor's last step is on disk when it ends.
         let _ = actor.await;
+        if result.is_ok() {
+            signer.protection().rest().await?;
+        }
         info!("stopped");
         result
     }
 }
 
+/// A slashed silence holds its place for [`REBUTTAL_EPOCHS`], so that a wrong answer on the chain can be proven: that must be longer than an
+/// answer may take, which is an epoch, its report's validity and the slash window.
+fn check_slash_window(settlement: &SettlementConfig) -> Result<(), AppError> {
+    let epochs_s = |epochs: u64| epochs.saturating_mul(settlement.epoch_length_s);
+    let answerable_s = epochs_s(settlement.valid_epochs.saturating_add(1)).saturating_add(settlement.slash_window_s);
+    let remembered_s = epochs_s(REBUTTAL_EPOCHS);
+    match answerable_s <= remembered_s {
+        true => Ok(()),
+        false => Err(AppError::SlashWindow { answerable_s, remembered_s }),
+    }
+}
+
 /// Opens epoch after epoch and measures each.
-async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, view: Arc<View>, cancel: CancellationToken) {
+async fn epochs(
+    frames: Frames,
+    committee: Committee,
+    measurer: Arc<Measurer>,
+    view: Arc<View>,
+    doppelganger: Arc<Doppelganger>,
+    cancel: CancellationToken,
+) {
     let mut epoch = first_epoch(&frames, &committee, &view, &cancel).await;
     measurer.fold().await;
     let mut measuring = JoinSet::new();
@@ -261,11 +316,17 @@ async fn epochs(frames: Frames, committee: Committee, measurer: Arc<Measurer>, v
         if cancel.run_until_cancelled(tokio::time::sleep_until(begin)).await.is_none() {
             break;
         }
+        let speaks = doppelganger.speaks_in(epoch).await;
         let Some(Some(frame)) = cancel.run_until_cancelled(open(&frames, &committee, &view, epoch)).await else {
             // Unreadable now: the next epoch is another chance.
             epoch = epoch.saturating_add(1);
             continue;
         };
+        if !speaks {
+            info!(epoch, "watched in silence: neither measured nor signed");
+            epoch = epoch.saturating_add(1);
+            continue;
+        }
         let (measurer, committee, stop) = (measurer.clone(), committee.clone(), cancel.clone());
         measuring.spawn(async move {
             // A task of its own, so that our own bug costs an epoch and is said loudly, not silently.
@@ -323,5 +384,34 @@ async fn open(frames: &Frames, committee: &Committee, view: &View, epoch: u64) -
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Defence: `check_slash_window`; without it a rubbish answer on the chain outlives the entry that it can be proven wrong by.
+    #[test]
+    fn a_slash_window_longer_than_the_memory_of_a_silence_is_refused() {
+        let none = assay_core::ids::Address::default();
+        let day_s = 86_400;
+        let mut settlement = SettlementConfig {
+            token: none,
+            oracle_registry: none,
+            provider_registry: none,
+            genesis_s: 0,
+            epoch_length_s: day_s,
+            valid_epochs: 3,
+            reward_window_s: day_s,
+            slash_window_s: 4 * day_s,
+            epoch_budget: 0,
+            slash_cap_ppm: 0,
+            params_hash: assay_core::hash::Hash32::ZERO,
+        };
+        check_slash_window(&settlement).unwrap();
+        settlement.slash_window_s += 1;
+        let error = check_slash_window(&settlement).unwrap_err();
+        assert!(matches!(error, AppError::SlashWindow { answerable_s: 691_201, remembered_s: 691_200 }), "{error}");
     }
 }

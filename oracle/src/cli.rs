@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, AppError};
 use crate::config::Config;
+use crate::doppelganger::DoppelgangerError;
 use crate::signer::{Protection, ProtectionError};
 
 /// An Assay oracle node: measures hardware providers, agrees on verdicts and posts them.
@@ -78,6 +79,15 @@ enum ProtectionCommand {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Give up an epoch and all before it: nothing of them is signed any more, whoever signed what there.
+    Prune {
+        /// The node's config file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// The last epoch that is given up.
+        #[arg(long)]
+        through: u64,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -122,6 +132,19 @@ pub enum CliError {
     /// The node.
     #[error(transparent)]
     App(#[from] AppError),
+}
+
+/// The exit code of a node that stopped because somebody else signs with its key: starting it again by itself is no help.
+const DOPPELGANGER: u8 = 3;
+
+impl CliError {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::App(AppError::Doppelganger(DoppelgangerError::Found { .. })) => DOPPELGANGER,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs one command.
@@ -170,7 +193,10 @@ fn keys(verdict: &std::path::Path, transmitter: &std::path::Path, password_file:
 }
 
 async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
-    let (ProtectionCommand::Init { config } | ProtectionCommand::Export { config } | ProtectionCommand::Import { config, .. }) = &command;
+    let (ProtectionCommand::Init { config }
+    | ProtectionCommand::Export { config }
+    | ProtectionCommand::Import { config, .. }
+    | ProtectionCommand::Prune { config, .. }) = &command;
     let config = load(config)?;
     let password = Password::from_file(&config.keys.password_file)?;
     let key = keystore::load_bls(&config.keys.verdict, &password)?.public_key();
@@ -182,6 +208,10 @@ async fn protection(command: ProtectionCommand) -> Result<(), CliError> {
         }
         ProtectionCommand::Export { .. } => {
             print(Protection::open(&config.protection_file, &key, &instance).await?.export_json().await?)?;
+        }
+        ProtectionCommand::Prune { through, .. } => {
+            Protection::open(&config.protection_file, &key, &instance).await?.prune(through).await?;
+            print(format_args!("nothing through epoch {through} is signed any more"))?;
         }
         ProtectionCommand::Import { file, .. } => {
             let text = std::fs::read_to_string(&file).map_err(|source| CliError::File { path: file.clone(), source })?;

@@ -209,7 +209,9 @@ impl Actor {
         if self.running.contains_key(&epoch) {
             return;
         }
-        let close = Close::new(frame.setting.as_ref().clone(), Some(self.signer.oracle()));
+        // Who listens first follows the epoch as one who stands beside it.
+        let me = self.signer.speaks_in(epoch).then(|| self.signer.oracle());
+        let close = Close::new(frame.setting.as_ref().clone(), me);
         let proven = self.proven(epoch).await;
         let running = Running { frame, close, parent: None, observed: false, bit_vote: None, logged: HashSet::new(), proven };
         self.running.insert(epoch, running);

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod committee;
 pub mod config;
+pub mod doppelganger;
 pub mod frame;
 pub mod identity;
 pub mod measure;

@@ -7,5 +7,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    assay_daemon::run_main(run(cli))
+    let mut code = None;
+    let ended = assay_daemon::run_main(async { run(cli).await.inspect_err(|error| code = Some(error.exit_code())) });
+    code.map_or(ended, ExitCode::from)
 }

@@ -2,6 +2,8 @@
 //!
 //! Only final blocks move state here. Every transaction is an intent of the outbox, so a restart neither loses nor doubles one.
 
+mod bookings;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use assay_chain::outbox::{Outbox, OutboxError, State};
 use assay_chain::{BlockTag, ChainError, ClaimKind, Client, calls};
 use assay_core::hash::Hash32;
-use assay_core::ids::OracleId;
+use assay_core::ids::{Address, OracleId};
 use assay_core::observation::Fault;
 use assay_core::report::{Certificate, Ledger, Outcome, Payee, StoredDigest};
 use serde::Deserialize;
@@ -18,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use assay_proto::oracle_convert::{decode_certificate, encode_certificate};
+
+use bookings::Bookings;
 
 use crate::committee::{Certified, Command, Committee};
 use crate::frame::Frames;
@@ -38,6 +42,8 @@ pub struct SettleConfig {
     pub poll_ms: u64,
     /// Whose rewards this node claims: its own, or everybody's (anybody may; the recipient is paid in any case).
     pub claim: ClaimFor,
+    /// The capacity market whose bookings this node settles by the reports; none without it.
+    pub market: Option<Address>,
 }
 
 /// Whose rewards a node claims.
@@ -54,7 +60,7 @@ pub enum ClaimFor {
 
 impl Default for SettleConfig {
     fn default() -> Self {
-        Self { poll_ms: 1_000, claim: ClaimFor::Own }
+        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None }
     }
 }
 
@@ -103,6 +109,8 @@ struct Posting {
     certified_ms: u64,
     accepted_at_s: Option<u64>,
     done: bool,
+    /// No booking waits for it any more.
+    booked: bool,
 }
 
 impl Settler {
@@ -115,6 +123,7 @@ impl Settler {
                 BTreeMap::new()
             }
         };
+        let mut bookings = self.config.market.map(Bookings::new);
         let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
         loop {
             tokio::select! {
@@ -125,11 +134,17 @@ impl Settler {
                 },
                 _ = poll.tick() => {}
             }
-            let looked = self.look(&mut postings).await;
+            let mut looked = self.look(&mut postings).await;
+            if let Some(bookings) = &mut bookings
+                && looked.is_ok()
+            {
+                looked = self.settle_bookings(bookings, &mut postings).await;
+            }
             if let Err(error) = &looked {
                 warn!(%error, "settling: will be tried again");
             }
             self.view.problem("settlement", looked.err().map(|error| error.to_string()));
+            self.view.problem("transactions", self.outbox.alert());
         }
     }
 
@@ -142,6 +157,7 @@ impl Settler {
             certified_ms: crate::clock::now_ms(),
             accepted_at_s: None,
             done: false,
+            booked: false,
         }
     }
 
@@ -152,8 +168,15 @@ impl Settler {
             let Some(certified) = self.store.outcome(epoch).await? else { continue };
             let Ok(certificate) = decode_certificate(&certified.certificate) else { continue };
             let certified_ms = crate::clock::now_ms();
-            let posting =
-                Posting { certificate, outcome: certified.outcome, stage: LATE_STAGE, certified_ms, accepted_at_s: None, done: false };
+            let posting = Posting {
+                certificate,
+                outcome: certified.outcome,
+                stage: LATE_STAGE,
+                certified_ms,
+                accepted_at_s: None,
+                done: false,
+                booked: false,
+            };
             postings.insert(epoch, posting);
         }
         Ok(postings)
@@ -166,7 +189,7 @@ impl Settler {
             match posting.accepted_at_s {
                 None => self.post(*epoch, posting).await?,
                 Some(accepted_at_s) => {
-                    let my_turn = u64::saturating_mul(posting.stage, self.frames.params().transmit_stage_ms) / 1_000;
+                    let my_turn = self.my_turn_s(posting);
                     let settlement = self.frames.settlement();
                     let since = latest.timestamp_s.saturating_sub(accepted_at_s);
                     let rewards = since >= settlement.reward_window_s.saturating_add(my_turn);
@@ -181,6 +204,11 @@ impl Settler {
             postings.pop_first();
         }
         Ok(())
+    }
+
+    /// Seconds after the first who may: most of what anybody may send is done by then.
+    fn my_turn_s(&self, posting: &Posting) -> u64 {
+        posting.stage.saturating_mul(self.frames.params().transmit_stage_ms) / 1_000
     }
 
     /// Tells the committee which epochs the chain has decided, and what each open one must follow.

@@ -19,8 +19,9 @@ use crate::api::{Bundles, Health, NodeView, ProviderInfo};
 use crate::beacon::{BeaconClient, BeaconError};
 use crate::clock::now_ms;
 use crate::committee::{Command, Committee, Status};
+use crate::doppelganger::{Doppelganger, named};
 use crate::frame::{Frame, Frames};
-use crate::peers::{DeliverOutcome, EvidenceCache, Inbox, Outgoing};
+use crate::peers::{DeliverOutcome, EvidenceCache, Heard, Inbox, Outgoing};
 use crate::store::Store;
 
 /// Frames kept for readers.
@@ -64,6 +65,11 @@ impl View {
         let memory = self.memory();
         let frame = memory.frames.get(&epoch).or_else(|| memory.frames.values().next_back())?;
         frame.peers.get(&oracle).cloned()
+    }
+
+    /// The frame of the newest epoch that was opened.
+    pub fn newest_frame(&self) -> Option<Arc<Frame>> {
+        self.memory().frames.values().next_back().cloned()
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -185,19 +191,35 @@ pub struct PeerInbox {
     committee: Committee,
     store: Arc<dyn Store>,
     view: Arc<View>,
+    doppelganger: Arc<Doppelganger>,
+    heard: Heard,
 }
 
 impl PeerInbox {
-    /// Over the committee's actor and the store; the view tells when reveals are open.
-    pub fn new(committee: Committee, store: Arc<dyn Store>, view: Arc<View>) -> Self {
-        Self { committee, store, view }
+    /// Over the committee's actor and the store; the view tells when reveals are open, and what is said in our own name goes to `doppelganger`.
+    pub fn new(committee: Committee, store: Arc<dyn Store>, view: Arc<View>, doppelganger: Arc<Doppelganger>) -> Self {
+        let heard = Heard::new(store.clone());
+        Self { committee, store, view, doppelganger, heard }
     }
 }
 
 #[async_trait]
 impl Inbox for PeerInbox {
     async fn deliver(&self, message: Message) -> DeliverOutcome {
-        self.committee.ask(|reply| Command::Deliver(Box::new(message), reply)).await.unwrap_or_else(DeliverOutcome::stopping)
+        self.doppelganger.hear(&named(message.oracle()), &message).await;
+        let statement = Heard::is_kept(&message).then(|| message.clone());
+        let outcome = self.committee.ask(|reply| Command::Deliver(Box::new(message), reply)).await;
+        if let Some(statement) = statement.filter(|_| outcome == Some(DeliverOutcome::Accepted)) {
+            self.heard.note(&statement).await;
+        }
+        outcome.unwrap_or_else(DeliverOutcome::stopping)
+    }
+
+    async fn statements(&self, oracle: OracleId, since_epoch: u64) -> Vec<Bytes> {
+        match self.view.newest_frame() {
+            Some(frame) => self.heard.of(oracle, since_epoch, frame.setting.epoch).await,
+            None => Vec::new(),
+        }
     }
 
     async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal> {

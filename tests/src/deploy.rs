@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::anvil::{self, AnvilError};
 
-pub use economy::{Economy, MARGIN_PPM, ORACLE_SHARE_PPM, TREASURY};
+pub use economy::{Economy, MARGIN_PPM, ORACLE_SHARE_PPM, Offer, TREASURY, open_market};
 
 /// Stake behind each GiB that a provider of any class here declares, smallest unit.
 pub const STAKE_PER_GIB: u128 = 1_000_000_000_000_000_000;

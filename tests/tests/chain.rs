@@ -241,10 +241,26 @@ impl Bench {
 
     /// What a restarted process does.
     async fn open(&self) -> Outbox {
+        self.open_with(OutboxConfig::default()).await
+    }
+
+    async fn open_with(&self, config: OutboxConfig) -> Outbox {
         let options = SqliteConnectOptions::new().filename(self.dir.path().join("outbox.db")).create_if_missing(true);
         let pool = SqlitePool::connect_with(options).await.unwrap();
-        let config = OutboxConfig { poll_interval: Duration::from_millis(100), ..OutboxConfig::default() };
+        let config = OutboxConfig { poll_interval: Duration::from_millis(100), ..config };
         Outbox::open(pool, self.client.clone(), Self::key(), config).await.unwrap()
+    }
+
+    /// (max fee, priority fee) of a transaction that the node knows, wei.
+    async fn fees(&self, tx_hash: Hash32) -> (u128, u128) {
+        let known = self.anvil.rpc("eth_getTransactionByHash", json!([tx_hash])).await.unwrap();
+        let wei = |field: &str| u128::from_str_radix(&known[field].as_str().unwrap()[2..], 16).unwrap();
+        (wei("maxFeePerGas"), wei("maxPriorityFeePerGas"))
+    }
+
+    async fn base_fee(&self) -> u128 {
+        let block = self.anvil.rpc("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
+        u128::from_str_radix(&block["baseFeePerGas"].as_str().unwrap()[2..], 16).unwrap()
     }
 
     fn mint(amount: u64) -> Vec<u8> {
@@ -490,6 +506,110 @@ async fn a_sender_without_ether_waits_and_says_so() {
     assert!(status.error.unwrap().to_lowercase().contains("insufficient funds"));
     bench.anvil.set_balance(&sender, 1_000_000_000_000_000_000).await.unwrap();
     assert_eq!(bench.run_until_settled(&outbox, "report/3").await.state, State::Finalized);
+}
+
+const AT_ONCE: OutboxConfig =
+    OutboxConfig { poll_interval: Duration::ZERO, max_fee_per_gas_wei: u128::MAX, gas_margin_percent: 25, raise_after: Duration::ZERO };
+
+// Defence: `Outbox::raise_fees`; without it one transaction that was priced too low holds up all behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_no_block_takes_is_replaced_by_a_dearer_one() {
+    let bench = Bench::new().await;
+    let outbox = bench.open_with(OutboxConfig { raise_after: Duration::from_millis(200), ..AT_ONCE }).await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    let first = outbox.status("report/3").await.unwrap().unwrap();
+    let offered = bench.fees(first.tx_hash.unwrap()).await;
+    bench.anvil.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{:#x}", offered.0 + 1)])).await.unwrap();
+    bench.anvil.mine(1).await.unwrap();
+    assert_eq!(bench.nonce().await, 0, "priced too low");
+
+    let status = {
+        bench.anvil.set_interval_mining(1).await.unwrap();
+        bench.run_until_settled(&outbox, "report/3").await
+    };
+    assert_eq!((status.state, status.nonce), (State::Finalized, Some(0)));
+    let taken = bench.fees(status.tx_hash.unwrap()).await;
+    assert!(taken.0 * 8 >= offered.0 * 9 && taken.1 * 8 >= offered.1 * 9, "{offered:?} {taken:?}");
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+}
+
+// Defence: `Outbox::find` looks for every transaction of the row; without it the intent is signed again with the next nonce and done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_transaction_and_its_replacement_whichever_is_mined_counts() {
+    let bench = Bench::new().await;
+    let outbox = bench.open_with(AT_ONCE).await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.sign_queued().await.unwrap();
+    outbox.send_signed().await.unwrap();
+    let first = outbox.status("report/3").await.unwrap().unwrap();
+    outbox.raise_fees().await.unwrap();
+    let second = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!((second.state, second.nonce), (State::Signed, first.nonce));
+    assert_ne!(second.tx_hash, first.tx_hash);
+    bench.anvil.mine(1).await.unwrap();
+
+    let reopened = bench.open_with(AT_ONCE).await;
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    let status = bench.run_until_settled(&reopened, "report/3").await;
+    assert_eq!((status.state, status.tx_hash), (State::Finalized, first.tx_hash));
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_stuck_at_the_cap_raises_an_alert() {
+    let bench = Bench::new().await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    let outbox = bench.open_with(OutboxConfig { max_fee_per_gas_wei: bench.base_fee().await + 10, ..AT_ONCE }).await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    let alert = outbox.alert().expect("somebody must know");
+    assert!(alert.contains("report/3") && alert.contains("max_fee_per_gas_wei"), "{alert}");
+    assert_eq!(outbox.status("report/3").await.unwrap().unwrap().state, State::Broadcast);
+
+    let richer = bench.open_with(AT_ONCE).await;
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    assert_eq!(bench.run_until_settled(&richer, "report/3").await.state, State::Finalized);
+    assert_eq!((richer.alert(), bench.minted().await), (None, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_that_is_given_up_takes_its_nonce_and_does_nothing() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    // The account has something already, so that what a mint costs does not depend on the one before it.
+    outbox.enqueue("report/2", bench.token, Bench::mint(1)).await.unwrap();
+    bench.run_until_settled(&outbox, "report/2").await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    for (intent, amount) in [("report/3", 5), ("report/4", 7)] {
+        outbox.enqueue(intent, bench.token, Bench::mint(amount)).await.unwrap();
+    }
+    outbox.step().await.unwrap();
+    outbox.enqueue("report/5", bench.token, Bench::mint(11)).await.unwrap();
+    assert!(outbox.cancel("report/3").await.unwrap() && outbox.cancel("report/5").await.unwrap());
+    assert!(!outbox.cancel("report/6").await.unwrap());
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    assert_eq!(bench.run_until_settled(&outbox, "report/4").await.state, State::Finalized);
+    for (intent, nonce) in [("report/3", Some(1)), ("report/5", None)] {
+        let status = outbox.status(intent).await.unwrap().unwrap();
+        assert_eq!((status.state, status.nonce, status.error.as_deref()), (State::Reverted, nonce, Some("cancelled")), "{intent}");
+    }
+    assert_eq!((bench.minted().await, bench.nonce().await), (8, 3));
+    assert!(!outbox.cancel("report/4").await.unwrap(), "what is done stays done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_balance_is_forecast_from_what_was_spent() {
+    let bench = Bench::new().await;
+    let outbox = bench.open().await;
+    let before = outbox.forecast().await.unwrap();
+    assert_eq!((before.balance_wei, before.days), (1_000_000_000_000_000_000, None));
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    bench.run_until_settled(&outbox, "report/3").await;
+    let after = outbox.forecast().await.unwrap();
+    assert!(after.balance_wei < before.balance_wei && after.days.is_some(), "{after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

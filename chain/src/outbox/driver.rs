@@ -1,14 +1,23 @@
 //! The outbox's loop. Every step starts from the table, so that the first step after a crash is a step like any other.
 
 use alloy_eips::BlockId;
+use alloy_rpc_types_eth::TransactionReceipt;
+use assay_core::hash::Hash32;
 use assay_daemon::persistence::{Write, durable};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::row::{Queued, Sent, State};
-use super::{Outbox, OutboxError, store};
+use super::{Outbox, OutboxError, attempts, store};
 use crate::ChainError;
 use crate::transaction::{self, Draft, TransactionError};
+
+/// A transaction in a block.
+struct Found {
+    receipt: TransactionReceipt,
+    block: u64,
+    cancels: bool,
+}
 
 impl Outbox {
     /// Works until the token is cancelled. Trouble with the chain or the database is logged and tried again after the
@@ -41,6 +50,7 @@ impl Outbox {
             self.send_signed().await?;
         }
         self.poll_receipts().await?;
+        self.raise_fees().await?;
         store::unfinished(&self.0.pool).await
     }
 
@@ -139,19 +149,40 @@ impl Outbox {
     /// Returns whether the row changed.
     async fn poll(&self, row: &Sent, finalized: u64) -> Result<bool, OutboxError> {
         let inner = &*self.0;
-        let Some((receipt, block)) = transaction::receipt(inner.client.rpc(), &row.tx_hash).await? else {
+        let Some(Found { receipt, block, cancels }) = self.find(row).await? else {
             return self.poll_missing(row).await;
         };
-        let failure = (!receipt.status()).then(|| format!("reverted in block {block}"));
+        let failure = match cancels {
+            true => Some("cancelled".to_owned()),
+            false => (!receipt.status()).then(|| format!("reverted in block {block}")),
+        };
         let mined = store::mined(&inner.pool, row.id, block, receipt.gas_used, failure.as_deref());
         // Looked at again until the block is final: only the first look writes.
         let mut changed = if row.state == State::Mined { mined.await? } else { durable(Write::MINED, mined).await? };
         if block <= finalized {
             let end = if failure.is_some() { State::Reverted } else { State::Finalized };
+            let cost_wei = receipt.effective_gas_price.saturating_mul(receipt.gas_used.into());
+            attempts::note_cost(&inner.pool, &Hash32(receipt.transaction_hash.0), cost_wei).await?;
             changed |= durable(Write::FINAL, store::move_state(&inner.pool, row.id, State::Mined, end)).await?;
             info!(intent = row.intent, block, gas_used = receipt.gas_used, state = end.as_str(), "done");
         }
         Ok(changed)
+    }
+
+    /// The receipt of the row's transaction, or of one that it replaced: any of them may be mined, and that one is the row's own then.
+    async fn find(&self, row: &Sent) -> Result<Option<Found>, OutboxError> {
+        let rpc = self.0.client.rpc();
+        let attempts = attempts::of(&self.0.pool, row.id, row.nonce).await?;
+        for attempt in &attempts {
+            let Some((receipt, block)) = transaction::receipt(rpc, &attempt.tx_hash).await? else { continue };
+            if attempt.tx_hash != row.tx_hash {
+                attempts::adopt(&self.0.pool, row.id, &attempt.tx_hash).await?;
+            }
+            return Ok(Some(Found { receipt, block, cancels: attempt.cancels }));
+        }
+        // A row of an earlier version has no attempts.
+        let found = if attempts.is_empty() { transaction::receipt(rpc, &row.tx_hash).await? } else { None };
+        Ok(found.map(|(receipt, block)| Found { receipt, block, cancels: false }))
     }
 
     async fn poll_missing(&self, row: &Sent) -> Result<bool, OutboxError> {
@@ -165,7 +196,7 @@ impl Outbox {
         let rpc = inner.client.rpc();
         if transaction::count(rpc, &inner.sender, BlockId::finalized()).await? > row.nonce {
             // It may have become final between the two questions: ask once more before giving the nonce up.
-            if transaction::receipt(rpc, &row.tx_hash).await?.is_some() {
+            if self.find(row).await?.is_some() {
                 return Ok(false);
             }
             warn!(intent = row.intent, nonce = row.nonce, "another transaction took its nonce, signing it anew");

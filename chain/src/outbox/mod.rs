@@ -4,9 +4,12 @@
 //! before anything is sent, so that a crash at any instant leaves either no trace or exactly the bytes to send again.
 //! A row is done only when its block is final; a reorg before that sends it back.
 //!
-//! One sender, one process: two processes with one key would take the same nonces. Fees are never raised yet.
+//! One sender, one process: two processes with one key would take the same nonces.
 
+mod attempts;
 mod driver;
+mod forecast;
+mod replace;
 mod row;
 mod store;
 
@@ -23,6 +26,7 @@ use tokio::sync::{Notify, watch};
 use crate::transaction::TransactionError;
 use crate::{ChainError, Client};
 
+pub use forecast::Forecast;
 pub use row::State;
 
 /// Largest calldata that is taken.
@@ -37,11 +41,18 @@ pub struct OutboxConfig {
     pub max_fee_per_gas_wei: u128,
     /// Added to the gas estimate, in percent.
     pub gas_margin_percent: u64,
+    /// How long a transaction may wait for a block before its fees are raised.
+    pub raise_after: Duration,
 }
 
 impl Default for OutboxConfig {
     fn default() -> Self {
-        Self { poll_interval: Duration::from_secs(2), max_fee_per_gas_wei: 500_000_000_000, gas_margin_percent: 25 }
+        Self {
+            poll_interval: Duration::from_secs(2),
+            max_fee_per_gas_wei: 500_000_000_000,
+            gas_margin_percent: 25,
+            raise_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -119,6 +130,8 @@ struct Inner {
     wake: Notify,
     /// Counts state changes.
     changes: watch::Sender<u64>,
+    /// What needs a person.
+    alert: watch::Sender<Option<String>>,
 }
 
 impl Outbox {
@@ -129,7 +142,7 @@ impl Outbox {
         let sender = key.address();
         store::refuse_other_senders(&pool, client.config().chain_id, &sender).await?;
         let (changes, _) = watch::channel(0);
-        Ok(Self(Arc::new(Inner { pool, client, key, sender, config, wake: Notify::new(), changes })))
+        Ok(Self(Arc::new(Inner { pool, client, key, sender, config, wake: Notify::new(), changes, alert: watch::channel(None).0 })))
     }
 
     /// The address that sends and pays.
@@ -209,6 +222,15 @@ impl Outbox {
             // The sender lives as long as `self`: this cannot fail.
             let _ = changes.changed().await;
         }
+    }
+
+    /// What a person must see to: a transaction that is stuck at the fee cap.
+    pub fn alert(&self) -> Option<String> {
+        self.0.alert.borrow().clone()
+    }
+
+    fn set_alert(&self, alert: Option<String>) {
+        self.0.alert.send_replace(alert);
     }
 
     fn changed(&self) {

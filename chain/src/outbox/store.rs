@@ -6,13 +6,16 @@ use assay_core::ids::Address;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::row::{self, Queued, Sent, State};
-use super::{OutboxError, Status};
+use super::{OutboxError, Status, attempts};
 use crate::transaction::SignedTx;
 
-const TABLE: &str = include_str!("../../../migrations/sqlite/0002_outbox.sql");
+const TABLES: [&str; 2] =
+    [include_str!("../../../migrations/sqlite/0002_outbox.sql"), include_str!("../../../migrations/sqlite/0005_outbox_attempts.sql")];
 
 pub(super) async fn create_table(pool: &SqlitePool) -> Result<(), OutboxError> {
-    sqlx::raw_sql(TABLE).execute(pool).await?;
+    for table in TABLES {
+        sqlx::raw_sql(table).execute(pool).await?;
+    }
     Ok(())
 }
 
@@ -126,6 +129,9 @@ pub(super) async fn sign_queued(
     .bind(id)
     .fetch_optional(&mut *tx)
     .await?;
+    if stored.is_some() {
+        attempts::insert(&mut tx, id, nonce, &signed, false).await?;
+    }
     tx.commit().await?;
     stored.as_ref().map(row::sent).transpose()
 }
@@ -207,6 +213,23 @@ pub(super) async fn revert_queued(pool: &SqlitePool, id: i64, reason: &str) -> R
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// Ends a queued intent that somebody gave up.
+pub(super) async fn cancel_queued(pool: &SqlitePool, intent: &str) -> Result<bool, OutboxError> {
+    let done =
+        sqlx::query("UPDATE outbox SET state = 'reverted', error = 'cancelled', updated_s = ? WHERE intent = ? AND state = 'queued'")
+            .bind(now_s())
+            .bind(intent)
+            .execute(pool)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Recipient and calldata of a row.
+pub(super) async fn call_of(pool: &SqlitePool, id: i64) -> Result<(Address, Vec<u8>), OutboxError> {
+    let row = sqlx::query("SELECT id, intent, recipient, calldata FROM outbox WHERE id = ?").bind(id).fetch_one(pool).await?;
+    row::queued(&row).map(|row| (row.to, row.calldata))
 }
 
 /// Notes trouble that passes; the state stays.

@@ -1,4 +1,4 @@
-//! What is offered for gas: the one place where fees are computed, and where raising them will belong.
+//! What is offered for gas: the one place where fees are computed and raised.
 
 use alloy_eips::BlockNumberOrTag;
 use alloy_provider::Provider;
@@ -11,6 +11,20 @@ use crate::{ChainError, Rpc};
 pub(crate) struct Fees {
     pub max_fee_wei: u128,
     pub priority_fee_wei: u128,
+}
+
+impl Fees {
+    /// What replaces an offer with the same nonce: the market's, and at least an eighth more in both fields, which every node takes for a
+    /// replacement. An error when that is above the cap.
+    pub fn raised(self, market: Self, cap_wei: u128) -> Result<Self, TransactionError> {
+        let eighth_more = |wei: u128| wei.saturating_add(wei.div_ceil(8)).saturating_add(1);
+        let max_fee_wei = eighth_more(self.max_fee_wei).max(market.max_fee_wei);
+        let priority_fee_wei = eighth_more(self.priority_fee_wei).max(market.priority_fee_wei).min(max_fee_wei);
+        match max_fee_wei <= cap_wei {
+            true => Ok(Self { max_fee_wei, priority_fee_wei }),
+            false => Err(TransactionError::TooDear { needed_wei: max_fee_wei, cap_wei }),
+        }
+    }
 }
 
 /// Twice the base fee, which holds for six full blocks in a row, and the node's suggested tip; never above the cap. An
@@ -39,6 +53,16 @@ fn offer(base_wei: u128, tip_wei: u128, cap_wei: u128) -> Result<Fees, Transacti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Defence: an eighth more in both fields; with one of them raised alone nodes refuse the replacement as underpriced.
+    #[test]
+    fn a_replacement_offers_an_eighth_more_in_both_fields() {
+        let fees = |max_fee_wei, priority_fee_wei| Fees { max_fee_wei, priority_fee_wei };
+        assert_eq!(fees(800, 80).raised(fees(10, 1), 10_000).unwrap(), fees(901, 91), "however cheap the market is");
+        assert_eq!(fees(800, 80).raised(fees(2_000, 1), 10_000).unwrap(), fees(2_000, 91), "and never less than the market");
+        assert_eq!(fees(0, 0).raised(fees(0, 0), 10).unwrap(), fees(1, 1));
+        assert!(matches!(fees(800, 80).raised(fees(1, 1), 900), Err(TransactionError::TooDear { needed_wei: 901, cap_wei: 900 })));
+    }
 
     #[test]
     fn an_offer_stays_under_the_cap() {

@@ -18,7 +18,7 @@ use assay_core::secp;
 
 use crate::{ChainError, Rpc, convert};
 
-pub(crate) use fees::current as current_fees;
+pub(crate) use fees::{Fees, current as current_fees};
 pub use send::{Mined, SendConfig, send};
 pub(crate) use sign::{Draft, SignedTx};
 
@@ -87,6 +87,12 @@ pub(crate) async fn gas_limit(
 pub(crate) async fn count(rpc: &Rpc, sender: &Address, at: BlockId) -> Result<u64, ChainError> {
     let count = rpc.provider().get_transaction_count(convert::to_alloy(sender)).block_id(at).await;
     count.map_err(|error| rpc.error("eth_getTransactionCount", error))
+}
+
+/// What a sender has, wei.
+pub(crate) async fn balance(rpc: &Rpc, sender: &Address) -> Result<u128, ChainError> {
+    let balance = rpc.provider().get_balance(convert::to_alloy(sender)).await;
+    Ok(balance.map_err(|error| rpc.error("eth_getBalance", error))?.saturating_to())
 }
 
 /// Hands a signed transaction over.

@@ -13,6 +13,8 @@ use crate::convert;
 pub(crate) struct SignedTx {
     pub raw: Vec<u8>,
     pub hash: Hash32,
+    pub gas_limit: u64,
+    pub fees: Fees,
 }
 
 /// Everything but the nonce.
@@ -42,6 +44,6 @@ impl Draft<'_> {
         let (rs, v) = signature.split_at(64);
         let raw = tx.into_signed(Signature::from_bytes_and_parity(rs, v == [28])).encoded_2718();
         let hash = keccak([&raw]);
-        Ok(SignedTx { raw, hash })
+        Ok(SignedTx { raw, hash, gas_limit: self.gas_limit, fees: self.fees })
     }
 }

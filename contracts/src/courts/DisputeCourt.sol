@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-
 import {IDisputeCourt} from "../interfaces/IDisputeCourt.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
+import {Deposit} from "../libraries/Deposit.sol";
 import {ReportLib} from "../libraries/ReportLib.sol";
 import {StampLib} from "../libraries/Stamp.sol";
 import {Court} from "./Court.sol";
@@ -13,7 +11,6 @@ import {Court} from "./Court.sol";
 /// @title Base of courts that hear the other side
 /// @notice See IDisputeCourt for what it promises.
 abstract contract DisputeCourt is Court, IDisputeCourt {
-    using SafeERC20 for IERC20;
     using ReportLib for Report;
 
     uint256 private immutable BOND;
@@ -47,10 +44,7 @@ abstract contract DisputeCourt is Court, IDisputeCourt {
 
         SETTLEMENT.maturesAt(report); // reverts for another report than the accepted one
         SETTLEMENT.hold(report.epoch, deadline + VOID_SECONDS);
-        uint256 before = TOKEN.balanceOf(address(this));
-        TOKEN.safeTransferFrom(msg.sender, address(this), BOND);
-        uint256 received = TOKEN.balanceOf(address(this)) - before;
-        if (received != BOND) revert BondIncomplete(received, BOND);
+        Deposit.take(TOKEN, msg.sender, BOND);
     }
 
     /// @dev The bond is the caller's.

@@ -60,7 +60,26 @@ contract OmissionCourt is DisputeCourt, IOmissionCourt {
     ) external {
         _checkCounted(report, oracleId, commitDigest);
         if (otherDigest == commitDigest) revert NoContradiction();
-        if (!MerkleProof.verifyCalldata(proof, report.dataDigest, Statements.leaf(oracleId, otherDigest))) revert InvalidProof();
+        _checkIncluded(report, oracleId, otherDigest, proof);
+        _convict(report, parentEpoch, msg.sender);
+    }
+
+    /// @inheritdoc IOmissionCourt
+    function convictIntruder(
+        Report calldata report,
+        uint64 parentEpoch,
+        uint64 oracleId,
+        bytes32 digest,
+        bytes32[] calldata proof,
+        bytes32 otherDigest,
+        bytes32[] calldata otherProof
+    ) external {
+        _checkIncluded(report, oracleId, digest, proof);
+        (address header,,) = ORACLES.committeeOf(report.setEpoch);
+        if (Committee.weightOf(header, oracleId) != 0) {
+            if (otherDigest == digest) revert NoContradiction();
+            _checkIncluded(report, oracleId, otherDigest, otherProof);
+        }
         _convict(report, parentEpoch, msg.sender);
     }
 
@@ -121,6 +140,10 @@ contract OmissionCourt is DisputeCourt, IOmissionCourt {
         bool isCast = MerkleProof.verifyCalldata(vote.proof, report.bitVotesRoot, Statements.leaf(voterId, digest));
         bool names = vote.held[2 * vote.pair] == bytes32(uint256(oracleId)) && vote.held[2 * vote.pair + 1] == commitDigest;
         if (!isCast || !names) revert InvalidVote(vote.member);
+    }
+
+    function _checkIncluded(Report calldata report, uint64 oracleId, bytes32 digest, bytes32[] calldata proof) private pure {
+        if (!MerkleProof.verifyCalldata(proof, report.dataDigest, Statements.leaf(oracleId, digest))) revert InvalidProof();
     }
 
     /// More than 1/3 of the set's weight votes for it.

@@ -98,7 +98,7 @@ interface ICapacityMarket is IObligations {
     error UnknownBooking(uint64 bookingId);
     error ZeroPrice();
     error ZeroGib();
-    /// More than the registry lets the provider promise, or less than nothing is left.
+    /// Less is free, or backed by stake.
     error NotEnoughCapacity(uint64 wanted, uint64 free);
     /// Suspended or ejected.
     error NotBookable(uint64 providerId);
@@ -129,7 +129,7 @@ interface ICapacityMarket is IObligations {
 
     /// @notice Offers capacity in the class and region that the provider registered for. Its operator only. Replaces the offer before;
     /// bookings keep their price and their capacity. Zero GiB takes the offer back.
-    /// @param gib in all, at most the registry's capacityOf.
+    /// @param gib in all, at most the registry's capacityOf, and at most 2^32 - 1.
     function list(uint64 providerId, uint64 gib, uint96 price) external;
 
     /// @notice Takes the offer of a suspended or ejected provider out of the lists. Anyone.

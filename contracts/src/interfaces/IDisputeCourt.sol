@@ -33,8 +33,6 @@ interface IDisputeCourt is ICourt {
     error NotDisputed(bytes32 id);
     error TooLate(uint256 deadline);
     error TooEarly(uint256 deadline);
-    /// The token kept a part of the bond.
-    error BondIncomplete(uint256 received, uint256 bond);
 
     function terms() external view returns (Terms memory);
     function dispute(bytes32 id) external view returns (address challenger, uint64 deadline, State state);

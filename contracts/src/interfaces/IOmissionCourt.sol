@@ -58,6 +58,19 @@ interface IOmissionCourt is IDisputeCourt {
         bytes32[] calldata proof
     ) external;
 
+    /// @notice Convicts at once a report that includes two commits of one oracle, or one of nobody in the set: `otherDigest` is then not
+    /// looked at. Besides being wrong, such leaves would spoil every list and every sum over `dataDigest`.
+    /// @param proof that `(oracleId, digest)` is a leaf of `dataDigest`, as `otherProof` is of the other one.
+    function convictIntruder(
+        Report calldata report,
+        uint64 parentEpoch,
+        uint64 oracleId,
+        bytes32 digest,
+        bytes32[] calldata proof,
+        bytes32 otherDigest,
+        bytes32[] calldata otherProof
+    ) external;
+
     /// @notice Opens a dispute: the commit was counted, and no commit of its oracle is included. Takes the bond.
     /// @param included all leaves of `dataDigest`, ascending by the hash of the leaf; at most 256.
     function open(Report calldata report, uint64 oracleId, bytes32 commitDigest, Included[] calldata included) external;

@@ -96,6 +96,10 @@ interface IProviderRegistry {
     /// @dev Reverts with UnknownProvider.
     function provider(uint64 providerId) external view returns (Provider memory);
 
+    /// @notice The key that answers are signed with, in force in this block; zero for an unknown provider. `provider` says the same, and
+    /// reads all the rest.
+    function receiptKeyOf(uint64 providerId) external view returns (address);
+
     /// @notice All that a slash can take: own and delegated stake, exiting or not. Zero for an unknown provider.
     function stakeOf(uint64 providerId) external view returns (uint256);
 

@@ -71,6 +71,7 @@ interface ISlaSettlement {
     event PostingResumed();
     event GuardianSet(address indexed guardian);
     event CourtSet(address indexed court, bool allowed);
+    event RebuttalMarked(uint64 indexed providerId, uint64 indexed epoch, bool isRebutted, address indexed court);
 
     /// Also: windows of more than 1,024 epochs, epochs under two seconds, an escape within one report's validity.
     error InvalidConfig();
@@ -256,6 +257,10 @@ interface ISlaSettlement {
         bytes[] calldata siblings,
         bytes calldata signature
     ) external;
+
+    /// @notice Marks a provider's silence in an epoch as rebutted, or takes that back when the rebuttal turned out to be none. Courts only.
+    /// Reverts with AlreadyRebutted for a mark that is there. What was rebutted here by `rebut`, no court has a reason to take back.
+    function markRebutted(uint64 providerId, uint64 epoch, bool isRebutted) external;
 
     /// @notice Whether the provider's silence in this epoch was rebutted.
     function rebutted(uint64 providerId, uint64 epoch) external view returns (bool);

@@ -79,7 +79,7 @@ interface IWithheldCourt is IDisputeCourt {
     function demandList(Report calldata report, List list) external;
 
     /// @notice Answers. Anyone may; the bond goes to the caller.
-    /// @param entries ascending by the hash of the leaf; at most one for each oracle.
+    /// @param entries ascending by the hash of the leaf.
     function answerList(Report calldata report, List list, Entry[] calldata entries) external;
 
     /// @notice Voids a report whose list stayed unanswered. Anyone may.

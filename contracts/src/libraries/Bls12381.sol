@@ -32,6 +32,15 @@ library Bls12381 {
     uint256 private constant P_HIGH = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
     uint256 private constant P_LOW = 0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
 
+    /// (p - 1) / 2 likewise: of the two y that belong to an x, the one above it is the larger.
+    uint256 private constant HALF_P_HIGH = 0xd0088f51cbff34d258dd3db21a5d66b;
+    uint256 private constant HALF_P_LOW = 0xb23ba5c279c2895fb39869507b587b120f55ffff58a9ffffdcff7fffffffd555;
+
+    /// What the top bits of a compressed point say.
+    bytes1 private constant COMPRESSED = 0x80;
+    bytes1 private constant INFINITY = 0x40;
+    bytes1 private constant LARGER_Y = 0x20;
+
     /// floor(2^512 / p)
     uint256 private constant BARRETT = 0x9d835d2f3cc9e45ce28101b0cc7a6ba29;
 
@@ -239,6 +248,17 @@ library Bls12381 {
             one := and(ok, eq(mload(0), 1))
         }
         if (ok && !complete) revert PrecompileFailed();
+    }
+
+    /// @notice The 48 bytes of a point of G1 in the ZCash form: x, and on top of it what it is and which y belongs to it.
+    /// @dev For a point that is good for certain.
+    function compressG1(bytes32[4] memory point) internal pure returns (bytes memory compressed) {
+        (uint256 yHigh, uint256 yLow) = (uint256(point[2]), uint256(point[3]));
+        compressed = abi.encodePacked(bytes16(point[0] << 128), point[1]);
+        bytes1 flags = COMPRESSED;
+        if ((point[0] | point[1] | point[2] | point[3]) == 0) flags |= INFINITY;
+        if (yHigh > HALF_P_HIGH || (yHigh == HALF_P_HIGH && yLow > HALF_P_LOW)) flags |= LARGER_Y;
+        compressed[0] |= flags;
     }
 
     /// @notice The negated generator of G2.

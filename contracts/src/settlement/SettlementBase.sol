@@ -106,6 +106,14 @@ abstract contract SettlementBase is ReportChain {
     }
 
     /// @inheritdoc ISlaSettlement
+    function markRebutted(uint64 providerId, uint64 epoch, bool isRebutted) external {
+        if (!isCourt[msg.sender]) revert OnlyCourt(msg.sender);
+        if (isRebutted && rebutted[providerId][epoch]) revert AlreadyRebutted(providerId, epoch);
+        rebutted[providerId][epoch] = isRebutted;
+        emit RebuttalMarked(providerId, epoch, isRebutted, msg.sender);
+    }
+
+    /// @inheritdoc ISlaSettlement
     function fund(uint256 amount) external {
         emit Funded(msg.sender, amount);
         IERC20(TOKEN).safeTransferFrom(msg.sender, address(this), amount);

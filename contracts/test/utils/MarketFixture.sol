@@ -3,12 +3,12 @@ pragma solidity 0.8.37;
 
 import {CapacityMarket} from "../../src/CapacityMarket.sol";
 import {ProviderStanding} from "../../src/ProviderStanding.sol";
+import {SlaOracle} from "../../src/SlaOracle.sol";
 import {ICapacityMarket} from "../../src/interfaces/ICapacityMarket.sol";
 import {IProviderStanding} from "../../src/interfaces/IProviderStanding.sol";
-import {ISlaOracle, Verdict} from "../../src/interfaces/ISlaOracle.sol";
+import {Verdict} from "../../src/interfaces/ISlaOracle.sol";
 import {Report} from "../../src/interfaces/ISlaSettlement.sol";
 import {Fixture} from "./Fixture.sol";
-import {MarketOracle} from "./MarketUpstream.sol";
 import {MerkleTree} from "./MerkleTree.sol";
 
 /// A market on a deployed protocol with a committee of four, and reports with verdicts in them.
@@ -34,7 +34,7 @@ abstract contract MarketFixture is Fixture {
     uint8 internal constant DEGRADED = 4;
     uint8 internal constant FAIL = 5;
 
-    ISlaOracle internal oracle;
+    SlaOracle internal oracle;
     ProviderStanding internal standing;
     CapacityMarket internal market;
 
@@ -42,7 +42,7 @@ abstract contract MarketFixture is Fixture {
 
     function deployMarket(uint24 subsidyPpm, uint64 subsidyEpochs) internal {
         deployWithCommittee(4);
-        oracle = new MarketOracle(settlement);
+        oracle = new SlaOracle(settlement);
         standing = new ProviderStanding(settlement, oracle, OWNER, IProviderStanding.Terms(GRACE, REVIEW, PRESENT, 4));
         market = new CapacityMarket(marketConfig(subsidyPpm, subsidyEpochs), fees(MARGIN, ORACLE_SHARE), OWNER);
         providers.setMarket(address(market));
@@ -108,11 +108,16 @@ abstract contract MarketFixture is Fixture {
     }
 
     /// Accepts a report of this epoch at its end, or now if that is past, with these results.
-    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory r) {
+    function accept(uint64 epoch, bytes32 resultRoot) internal returns (Report memory) {
+        return acceptWith(epoch, resultRoot, bytes32("rewards"));
+    }
+
+    function acceptWith(uint64 epoch, bytes32 resultRoot, bytes32 rewardRoot) internal returns (Report memory r) {
         if (block.timestamp < endOf(epoch)) vm.warp(endOf(epoch));
         r = report(epoch);
         r.parentDigest = parent;
         r.resultRoot = resultRoot;
+        r.rewardRoot = rewardRoot;
         submit(r, ALL);
         parent = digestOf(r);
     }

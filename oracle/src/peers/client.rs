@@ -2,8 +2,8 @@
 //!
 //! What is queued here is lost in a crash; the driver queues it again from its log.
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -42,6 +42,8 @@ const MAX_PENDING_BYTES: usize = 128 * 1024 * 1024;
 /// Evidence of one pair in one epoch that is taken from a peer.
 const MAX_EVIDENCE_BYTES: usize = 64 * 1024 * 1024;
 const MAX_BUNDLES: usize = 16 * 1024;
+/// Statements of ours that a peer may show us at once.
+const MAX_OWN_STATEMENTS: usize = 512;
 const MIB: usize = 1024 * 1024;
 
 type Client = CommitteeClient<Channel>;
@@ -172,6 +174,19 @@ impl Outgoing {
             }
         }
         None
+    }
+
+    /// What each of these peers holds of our own statements since an epoch, as they answer. Nothing in it is verified; who does not answer
+    /// in time, or with what does not parse, is left out.
+    pub fn fetch_statements(
+        &self,
+        peers: &BTreeMap<OracleId, String>,
+        since_epoch: u64,
+    ) -> impl Stream<Item = (OracleId, Vec<Message>)> + use<> {
+        let peers = self.shared.others(peers.iter().map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect());
+        let asked: FuturesUnordered<_> =
+            peers.into_iter().map(|peer| async move { Some((peer.oracle, peer.statements(since_epoch).await?)) }).collect();
+        asked.filter_map(std::future::ready)
     }
 
     /// Everything that a peer recorded of a provider in an epoch, reply by reply; `None` when it does not give all of it. Nothing in it is
@@ -342,6 +357,16 @@ impl Peer {
         let request = wire::FetchEvidenceRequest { epoch, provider_id: provider.0, offset: u32::try_from(offset).ok()? };
         let reply = tokio::time::timeout(FETCH_TIMEOUT, client.fetch_evidence(request)).await.ok()?;
         reply.inspect_err(|status| debug!(epoch, peer = %self.oracle, code = ?status.code(), "no evidence")).ok().map(Response::into_inner)
+    }
+
+    async fn statements(&self, since_epoch: u64) -> Option<Vec<Message>> {
+        let mut client = self.client()?;
+        let call = client.fetch_statements(wire::FetchStatementsRequest { since_epoch });
+        let reply = tokio::time::timeout(CALL_TIMEOUT, call).await.ok()?.ok()?.into_inner();
+        if reply.envelopes.len() > MAX_OWN_STATEMENTS {
+            return None;
+        }
+        reply.envelopes.iter().map(|envelope| Message::decode(envelope).ok()).collect()
     }
 
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {

@@ -3,6 +3,7 @@
 
 mod client;
 mod evidence;
+mod heard;
 mod service;
 pub mod tls;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use assay_proto::oracle_convert::Message;
 pub use client::Outgoing;
 pub use evidence::EvidenceCache;
+pub use heard::Heard;
 pub use service::{CommitteeService, serve};
 
 /// The largest request or reply: the largest message and a little for the fields around it.
@@ -174,6 +176,8 @@ pub trait Inbox: Send + Sync + 'static {
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)>;
     /// All bundles that we recorded of a provider in an epoch, by slot and order of storing; `None` before reveals are open.
     async fn evidence(&self, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>>;
+    /// What we hold of a member's own commits, bit-votes and report signatures since an epoch, as encoded envelopes.
+    async fn statements(&self, oracle: OracleId, since_epoch: u64) -> Vec<Bytes>;
 }
 
 #[cfg(test)]

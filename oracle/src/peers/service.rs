@@ -129,6 +129,15 @@ impl<I: Inbox> Committee for CommitteeService<I> {
         .await
     }
 
+    async fn fetch_statements(
+        &self,
+        request: Request<wire::FetchStatementsRequest>,
+    ) -> Result<Response<wire::FetchStatementsReply>, Status> {
+        let (caller, since_epoch) = (caller(&request)?, request.into_inner().since_epoch);
+        let oracle = caller.oracle;
+        self.limited(caller, async { Ok(wire::FetchStatementsReply { envelopes: self.inbox.statements(oracle, since_epoch).await }) }).await
+    }
+
     async fn fetch_evidence(&self, request: Request<wire::FetchEvidenceRequest>) -> Result<Response<wire::FetchEvidenceReply>, Status> {
         let caller = caller(&request)?;
         let wire::FetchEvidenceRequest { epoch, provider_id, offset } = request.into_inner();

@@ -14,6 +14,7 @@ use assay_core::report::{Ledger, StoredDigest};
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
 use assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
 use bytes::Bytes;
+use futures::StreamExt;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -74,6 +75,10 @@ impl Inbox for Recorder {
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {
         let found = self.report.clone().filter(|(_, outcome)| outcome.report.epoch == epoch && digest.is_of(&outcome.report.digest()));
         found.map(|(certificate, outcome)| (Some(certificate), outcome))
+    }
+
+    async fn statements(&self, oracle: OracleId, since_epoch: u64) -> Vec<Bytes> {
+        if oracle == OracleId(1) { vec![wish(since_epoch).encode()] } else { Vec::new() }
     }
 
     async fn evidence(&self, epoch: u64, provider: ProviderId) -> Option<Vec<Bytes>> {
@@ -289,6 +294,18 @@ async fn a_report_is_taken_from_the_first_peer_whose_report_stands() {
     assert_eq!(outgoing.fetch_report(peers.clone(), 5, digest, right).await, Some((Some(report().0), report().1)));
     assert_eq!(outgoing.fetch_report(peers.clone(), 5, StoredDigest(Hash32([9; 32])), anything).await, None);
     assert_eq!(outgoing.fetch_report(peers, 6, digest, anything).await, None);
+}
+
+#[tokio::test]
+async fn a_member_is_shown_its_own_statements_and_no_others() {
+    let (stop, _guard) = stopping();
+    let peers: BTreeMap<_, _> = [2, 3].map(|oracle| (OracleId(oracle), up(tls(oracle), recorder().0, &stop))).into();
+    for (asking, shown) in [(1, vec![wish(7)]), (4, Vec::new())] {
+        let outgoing = Outgoing::new(OracleId(asking), tls(asking), stop.clone());
+        let mut answers: Vec<_> = outgoing.fetch_statements(&peers, 7).collect().await;
+        answers.sort_by_key(|(oracle, _)| *oracle);
+        assert_eq!(answers, [(OracleId(2), shown.clone()), (OracleId(3), shown)]);
+    }
 }
 
 async fn raw(envelope: Bytes) -> Result<wire::DeliverReply, Code> {

@@ -6,13 +6,16 @@
 
 mod protection;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use assay_core::bls::{Domain, PublicKey, SecretKey, Signature};
 use assay_core::challenge::schedule::vrf_message;
-use assay_core::epoch::{BitVote, ReportSignature, SignedBitVote, Wish, wish_message};
+use assay_core::epoch::{BitVote, Misbehaviour, ReportSignature, SignedBitVote, Wish, wish_message};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Instance, OracleId};
 use assay_core::observation::{Commit, SignedCommit};
 use assay_core::report::signing_message;
+use assay_proto::oracle_convert::Message;
 
 use crate::peers::tls::{Binding, VerdictKey};
 
@@ -55,6 +58,12 @@ pub enum SignerError {
         /// The watermark.
         through: u64,
     },
+    /// We listen first, or stopped signing: somebody else may sign with our key.
+    #[error("refused to sign for epoch {epoch}: it is not known yet whether another node signs with this key")]
+    Silent {
+        /// The epoch asked for.
+        epoch: u64,
+    },
     /// The statement is in the name of another oracle.
     #[error("refused to sign in the name of oracle {asked}: this is oracle {here}")]
     NotOurs {
@@ -75,6 +84,25 @@ pub struct Signer {
     oracle: OracleId,
     instance: Instance,
     protection: Protection,
+    /// Nothing of an earlier epoch is signed; [`NEVER`] while nothing may be signed at all.
+    signs_from: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// A statement with our name on it, by whoever made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Statement {
+    /// What is stated.
+    pub kind: StatementKind,
+    /// Epoch.
+    pub epoch: u64,
+    /// View; 0 for commits and bit-votes.
+    pub view: u64,
+    /// Its digest.
+    pub digest: Hash32,
+    /// Under it.
+    signature: Signature,
 }
 
 impl Signer {
@@ -82,7 +110,84 @@ impl Signer {
     pub fn new(key: SecretKey, oracle: OracleId, instance: Instance, protection: Protection) -> Result<Self, ProtectionError> {
         let public_key = key.public_key();
         protection.check_binding(&public_key, &instance)?;
-        Ok(Self { key, public_key, oracle, instance, protection })
+        Ok(Self { key, public_key, oracle, instance, protection, signs_from: AtomicU64::new(0) })
+    }
+
+    /// Signs nothing any more, until [`Self::speak_from`].
+    pub fn fall_silent(&self) {
+        self.signs_from.store(NEVER, Ordering::SeqCst);
+    }
+
+    /// Signs for this epoch and later ones.
+    pub fn speak_from(&self, epoch: u64) {
+        self.signs_from.store(epoch, Ordering::SeqCst);
+    }
+
+    /// Whether we may sign for an epoch.
+    pub fn speaks_in(&self, epoch: u64) -> bool {
+        epoch >= self.signs_from.load(Ordering::SeqCst)
+    }
+
+    /// What a message holds that is stated in our name once and for all. Not verified.
+    pub fn statements_in(&self, message: &Message) -> Vec<Statement> {
+        let commit = |signed: &SignedCommit| Statement {
+            kind: StatementKind::Commit,
+            epoch: signed.commit.epoch,
+            view: 0,
+            digest: signed.commit.digest(&self.instance),
+            signature: signed.signature,
+        };
+        let bit_vote = |signed: &SignedBitVote| Statement {
+            kind: StatementKind::BitVote,
+            epoch: signed.vote.epoch,
+            view: 0,
+            digest: signed.vote.digest(&self.instance),
+            signature: signed.signature,
+        };
+        let report = |signed: &ReportSignature| Statement {
+            kind: StatementKind::Report,
+            epoch: signed.epoch,
+            view: signed.view,
+            digest: signed.digest,
+            signature: signed.signature,
+        };
+        let is_ours = |oracle: OracleId| oracle == self.oracle;
+        let commits = |all: &[SignedCommit]| all.iter().filter(|signed| is_ours(signed.commit.oracle)).map(commit).collect();
+        let bit_votes = |all: &[SignedBitVote]| all.iter().filter(|signed| is_ours(signed.vote.oracle)).map(bit_vote).collect();
+        let reports = |all: &[ReportSignature]| all.iter().filter(|signed| is_ours(signed.oracle)).map(report).collect();
+        match message {
+            Message::Commit(signed) => commits(std::slice::from_ref(signed)),
+            Message::BitVote(signed) => bit_votes(std::slice::from_ref(signed)),
+            Message::Signature(signed) => reports(std::slice::from_ref(signed)),
+            Message::Proposal(proposal) => {
+                let basis: (Vec<Statement>, Vec<Statement>) = (commits(&proposal.basis.commits), bit_votes(&proposal.basis.bit_votes));
+                [basis.0, basis.1].concat()
+            }
+            Message::Misbehaviour(proof) => match proof.as_ref() {
+                Misbehaviour::Commits(both) => commits(both.as_slice()),
+                Misbehaviour::BitVotes(both) => bit_votes(both.as_slice()),
+                Misbehaviour::Reports(both) => reports(both),
+                Misbehaviour::FalseObservation(signed, _) => commits(std::slice::from_ref(signed)),
+            },
+            Message::Reveal(_) | Message::Wish(_) | Message::Certificate(_) => Vec::new(),
+        }
+    }
+
+    /// Whether our key made a statement and our record does not know of it: another node signs with the key, or did before this record
+    /// was put in its place. A forgery is not foreign: it says nothing.
+    pub async fn is_foreign(&self, statement: &Statement) -> Result<bool, ProtectionError> {
+        let Statement { kind, epoch, view, ref digest, ref signature } = *statement;
+        if self.protection.knows(kind, epoch, view, digest).await? {
+            return Ok(false);
+        }
+        let verified = match kind {
+            StatementKind::Commit => self.public_key.verify(Domain::Commit, digest, signature),
+            StatementKind::BitVote => self.public_key.verify(Domain::BitVote, digest, signature),
+            StatementKind::Report => {
+                self.public_key.verify(Domain::Report, &signing_message(&self.instance, epoch, view, digest), signature)
+            }
+        };
+        Ok(verified.is_ok())
     }
 
     /// The verdict key's public half.
@@ -108,6 +213,7 @@ impl Signer {
     /// Signs a commit of ours: one per epoch.
     pub async fn sign_commit(&self, commit: Commit) -> Result<SignedCommit, SignerError> {
         self.check_ours(commit.oracle)?;
+        self.check_speaks(commit.epoch)?;
         let digest = commit.digest(&self.instance);
         self.protection.check_and_record(StatementKind::Commit, commit.epoch, 0, &digest).await?;
         Ok(SignedCommit { commit, signature: self.key.sign(Domain::Commit, &digest) })
@@ -116,6 +222,7 @@ impl Signer {
     /// Signs a bit-vote of ours: one per epoch.
     pub async fn sign_bit_vote(&self, vote: BitVote) -> Result<SignedBitVote, SignerError> {
         self.check_ours(vote.oracle)?;
+        self.check_speaks(vote.epoch)?;
         let digest = vote.digest(&self.instance);
         self.protection.check_and_record(StatementKind::BitVote, vote.epoch, 0, &digest).await?;
         Ok(SignedBitVote { signature: self.key.sign(Domain::BitVote, &digest), vote })
@@ -123,6 +230,7 @@ impl Signer {
 
     /// Signs a report by its digest: one per epoch and view.
     pub async fn sign_report(&self, epoch: u64, view: u64, digest: Hash32) -> Result<ReportSignature, SignerError> {
+        self.check_speaks(epoch)?;
         self.protection.check_and_record(StatementKind::Report, epoch, view, &digest).await?;
         let message = signing_message(&self.instance, epoch, view, &digest);
         Ok(ReportSignature { epoch, view, oracle: self.oracle, digest, signature: self.key.sign(Domain::Report, &message) })
@@ -137,6 +245,13 @@ impl Signer {
     /// The VRF of one slot under its seed.
     pub fn vrf(&self, epoch: u64, slot: u32, seed: &Hash32) -> Signature {
         self.key.sign(Domain::Vrf, &vrf_message(&self.instance, epoch, slot, seed))
+    }
+
+    fn check_speaks(&self, epoch: u64) -> Result<(), SignerError> {
+        match self.speaks_in(epoch) {
+            true => Ok(()),
+            false => Err(SignerError::Silent { epoch }),
+        }
     }
 
     fn check_ours(&self, asked: OracleId) -> Result<(), SignerError> {

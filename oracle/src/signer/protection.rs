@@ -4,6 +4,8 @@
 //! alone, without a second one beside it, is the whole record. Exclusion: the lock taken at opening is kept until the process ends.
 //! The lock is the file system's; do not put the file on a network file system.
 
+mod presence;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File};
@@ -296,6 +298,18 @@ impl Protection {
         }
         durable(kind.write(), tx.commit()).await.map_err(|source| self.failed(source))?;
         Ok(())
+    }
+
+    /// Whether a statement of ours is accounted for. False is the one answer that means that somebody else made it: what was pruned, or is
+    /// disputed between imported records, is accounted for.
+    pub(super) async fn knows(&self, kind: StatementKind, epoch: u64, view: u64, digest: &Hash32) -> Result<bool, ProtectionError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = self.begin(&mut connection).await?;
+        if self.watermark(&mut tx).await?.is_some_and(|through| epoch <= through) {
+            return Ok(true);
+        }
+        let recorded = self.recorded(&mut tx, kind, epoch, view).await?;
+        Ok(recorded.is_some_and(|recorded| recorded.is_none_or(|recorded| recorded == *digest)))
     }
 
     /// Forgets statements through `epoch`, and refuses to sign anything there from now on. The watermark never goes back.
@@ -604,14 +618,14 @@ mod tests {
         Hash32([byte; 32])
     }
 
-    async fn fresh() -> (TempDir, PathBuf) {
+    pub(super) async fn fresh() -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("protection.sqlite");
         Protection::create(&path, &key(1), &INSTANCE).await.unwrap();
         (directory, path)
     }
 
-    async fn open(path: &Path) -> Protection {
+    pub(super) async fn open(path: &Path) -> Protection {
         Protection::open(path, &key(1), &INSTANCE).await.unwrap()
     }
 

@@ -148,6 +148,8 @@ pub trait Store: AuditStore + Send + Sync {
     async fn append_input(&self, epoch: u64, received_ms: u64, message: &[u8]) -> Result<bool, StoreError>;
     /// All inputs of an epoch in order of arrival.
     async fn inputs(&self, epoch: u64) -> Result<Vec<StoredInput>, StoreError>;
+    /// The inputs of an epoch that are no larger than this, in order of arrival.
+    async fn small_inputs(&self, epoch: u64, max_bytes: usize) -> Result<Vec<StoredInput>, StoreError>;
     /// Stores a bundle of transcripts; storing it twice changes nothing.
     async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError>;
     /// A bundle by its digest.

@@ -141,6 +141,16 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|row| StoredInput { received_ms: unsigned(row.get(0)), message: row.get(1) }).collect())
     }
 
+    async fn small_inputs(&self, epoch: u64, max_bytes: usize) -> Result<Vec<StoredInput>, StoreError> {
+        let rows = query("SELECT received_ms, message FROM inputs WHERE epoch = ? AND length(message) <= ? ORDER BY sequence")
+            .bind(signed(epoch))
+            .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| StoredInput { received_ms: unsigned(row.get(0)), message: row.get(1) }).collect())
+    }
+
     async fn put_evidence(&self, evidence: &EvidenceBundle) -> Result<(), StoreError> {
         let row =
             query("INSERT INTO evidence (digest, epoch, slot, provider, bundle) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING")

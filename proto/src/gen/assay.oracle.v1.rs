@@ -32,6 +32,18 @@ pub struct FetchRevealReply {
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub reveal: ::core::option::Option<::prost::bytes::Bytes>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchStatementsRequest {
+    /// Of this epoch and later ones.
+    #[prost(uint64, tag = "1")]
+    pub since_epoch: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchStatementsReply {
+    /// Encoded Envelopes by epoch, together at most 16 MiB.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub envelopes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchReportRequest {
     #[prost(uint64, tag = "1")]
@@ -709,6 +721,32 @@ pub mod committee_client {
                 .insert(GrpcMethod::new("assay.oracle.v1.Committee", "FetchEvidence"));
             self.inner.unary(req, path, codec).await
         }
+        /// The caller's own commits, bit-votes and report signatures as the asked one holds them: what an oracle did not sign itself, a second
+        /// node with its key did.
+        pub async fn fetch_statements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchStatementsReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/assay.oracle.v1.Committee/FetchStatements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("assay.oracle.v1.Committee", "FetchStatements"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -751,6 +789,15 @@ pub mod committee_server {
             request: tonic::Request<super::FetchEvidenceRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FetchEvidenceReply>,
+            tonic::Status,
+        >;
+        /// The caller's own commits, bit-votes and report signatures as the asked one holds them: what an oracle did not sign itself, a second
+        /// node with its key did.
+        async fn fetch_statements(
+            &self,
+            request: tonic::Request<super::FetchStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchStatementsReply>,
             tonic::Status,
         >;
     }
@@ -995,6 +1042,51 @@ pub mod committee_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FetchEvidenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/assay.oracle.v1.Committee/FetchStatements" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchStatementsSvc<T: Committee>(pub Arc<T>);
+                    impl<
+                        T: Committee,
+                    > tonic::server::UnaryService<super::FetchStatementsRequest>
+                    for FetchStatementsSvc<T> {
+                        type Response = super::FetchStatementsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchStatementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Committee>::fetch_statements(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchStatementsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

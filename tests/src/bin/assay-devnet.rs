@@ -9,6 +9,7 @@ use assay_core::ids::Instance;
 use assay_tests::beacon::{BeaconKey, serve};
 use assay_tests::binaries;
 use assay_tests::devnet::chaos::Chaos;
+use assay_tests::devnet::economy::Deals;
 use assay_tests::devnet::outcome::Summary;
 use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan, data, show};
 use assay_tests::mortal::{self, DieAt};
@@ -168,9 +169,16 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
     };
     let plan = Plan { dir: dir.join("run"), data, oracles: ORACLES.to_vec(), faults: PROVIDERS.to_vec() };
     let mut devnet = Devnet::start(&plan, say).await?;
+    let deals = Deals::open(&devnet, EPOCHS).await?;
+    let (paid, booked) = (show::tokens(deals.escrow().await?), deals.epochs());
+    say(&format!("market: a builder books every provider for epochs {} to {} and pays {paid} in advance", booked.start, booked.end - 1));
     let summary = watch(&mut devnet, say).await?;
-    std::fs::write(dir.join("summary.json"), serde_json::to_string_pretty(&summary.to_json())?)?;
-    let table = show::table(&devnet, &summary);
+    let books = deals.close(&devnet).await?;
+    say("market: verdicts settled every booked epoch; everybody drew what was theirs");
+    let mut document = summary.to_json();
+    document["market"] = serde_json::to_value(&books)?;
+    std::fs::write(dir.join("summary.json"), serde_json::to_string_pretty(&document)?)?;
+    let table = format!("{}\n{}", show::table(&devnet, &summary), show::deals(&books));
     std::fs::write(dir.join("demo.svg"), show::svg(&table))?;
     println!("\n{table}");
     let (audited, failure) = audit(&devnet, EPOCHS - 1).await?;
@@ -180,6 +188,7 @@ async fn demo(data: Option<PathBuf>, dir: PathBuf, token: &CancellationToken) ->
     println!("{}", show::commands(&summary));
     let mut failures = summary.failures(EPOCHS);
     failures.extend(failure);
+    failures.extend(books.wrong);
     for failure in &failures {
         eprintln!("expected: {failure}");
     }

@@ -2,13 +2,14 @@
 
 use alloy_primitives::U256;
 use alloy_sol_types::{SolCall, SolConstructor};
+use assay_chain::calls;
 use assay_contracts_bindings::{
     CapacityMarket, EquivocationCourt, ICapacityMarket, IProviderStanding, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding,
-    SlaOracle, SlaSettlement,
+    SlaOracle, SlaSettlement, TestToken,
 };
-use assay_core::ids::Address;
+use assay_core::ids::{Address, ProviderId};
 
-use super::{DEPLOYER, DeployError, DeploySpec, Stream, word};
+use super::{DEPLOYER, DeployError, DeploySpec, Deployment, Stream, word};
 
 /// Of what providers are paid, in millionths.
 pub const MARGIN_PPM: u32 = 100_000;
@@ -89,4 +90,41 @@ impl Economy {
         chain.send("setCourt", &DEPLOYER, settlement, call).await?;
         Ok(Self { sla_oracle, standing, market, keeper, equivocation_court })
     }
+}
+
+/// What a provider offers, and what a builder books of it.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Whose.
+    pub provider: ProviderId,
+    /// Its operator; an account whose key the chain does not ask for.
+    pub operator: Address,
+    /// How much.
+    pub gib: u64,
+    /// Per GiB and epoch, smallest unit.
+    pub price: u128,
+    /// Booked of it.
+    pub booked_gib: u64,
+}
+
+/// Declares and lists capacity, gives a buyer tokens and ether, and books: all of it in two or three blocks.
+pub async fn open_market(deployment: &Deployment, offers: &[Offer], buyer: &Address, tokens: u128, epochs: u32) -> Result<(), DeployError> {
+    let mut chain = Stream::open(&deployment.chain.rpc_url).await?;
+    let (registry, market) = (deployment.chain.provider_registry, deployment.economy.market);
+    for offer in offers {
+        let call = calls::declare_capacity(offer.provider, offer.gib);
+        chain.send(format!("declareCapacity of {}", offer.provider), &offer.operator, &registry, call).await?;
+        let call = calls::list(offer.provider, offer.gib, offer.price);
+        chain.send(format!("list of {}", offer.provider), &offer.operator, &market, call).await?;
+    }
+    chain.endow(buyer).await?;
+    let call = TestToken::mintCall { to: word(buyer), amount: U256::from(tokens) }.abi_encode();
+    chain.send("mint", buyer, &deployment.token, call).await?;
+    let escrow = offers.iter().map(|offer| offer.price * u128::from(offer.booked_gib)).sum::<u128>() * u128::from(epochs);
+    chain.send("approve", buyer, &deployment.token, calls::approve(&market, escrow)).await?;
+    for offer in offers {
+        let call = calls::book(offer.provider, offer.booked_gib, epochs, offer.price);
+        chain.send(format!("book {}", offer.provider), buyer, &market, call).await?;
+    }
+    chain.settle().await
 }

@@ -4,6 +4,7 @@
 
 pub mod chaos;
 pub mod data;
+pub mod economy;
 pub mod faults;
 pub mod outcome;
 pub mod show;
@@ -593,7 +594,7 @@ impl Tools {
              [chain]\nrpc_url = \"{rpc}\"\nchain_id = {chain_id}\noracle_registry = \"{oracles}\"\nprovider_registry = \"{providers}\"\nsettlement = \"{settlement}\"\n\n\
              [beacon]\nurls = [{urls}]\nchain_hash = \"{hash}\"\npublic_key = \"{key}\"\n\n\
              [providers]\nallow_private = true\n\n\
-             [settle]\npoll_ms = 500\nclaim = \"all\"\n\n\
+             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\n\n\
              [telemetry]\nfilter = \"info\"\njson = false\n",
             id = number + 1,
             password = self.password_file.display(),
@@ -602,6 +603,7 @@ impl Tools {
             oracles = chain.oracle_registry,
             providers = chain.provider_registry,
             settlement = deployment.settlement,
+            market = deployment.economy.market,
             urls = urls.join(", "),
             hash = beacon.chain_hash,
             key = beacon.public_key,

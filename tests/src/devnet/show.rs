@@ -3,11 +3,12 @@
 use assay_core::params::TOKEN;
 use assay_core::verdict::{Dimension, Grade};
 
+use super::economy::Books;
 use super::outcome::{ProviderRow, Summary};
 use super::{AWAY_TURN, Devnet, Fault, OracleFault, SLOW_ROUND_TRIP, THROTTLED_KBPS};
 
 /// A token amount with two decimals.
-fn tokens(amount: u128) -> String {
+pub fn tokens(amount: u128) -> String {
     format!("{}.{:02}", amount / TOKEN, amount % TOKEN / (TOKEN / 100))
 }
 
@@ -111,6 +112,30 @@ pub fn table(devnet: &Devnet, summary: &Summary) -> String {
         })
         .collect();
     text + &format!("\noracles: {}; left in the pool: {}\n", oracles.join(", "), tokens(summary.pool_remainder))
+}
+
+/// What the builder's bookings came to.
+pub fn deals(books: &Books) -> String {
+    let header = ["booking", "provider", "GiB", "paid in", "provider's", "margin", "credited back", "multiplier per epoch"];
+    let rows = books.deals.iter().map(|deal| {
+        let multipliers = deal.epochs.iter().map(|(_, ppm)| format!("{}.{:02}", ppm / 1_000_000, ppm % 1_000_000 / 10_000));
+        vec![
+            deal.booking.0.to_string(),
+            deal.provider.to_string(),
+            deal.gib.to_string(),
+            tokens(deal.escrow),
+            tokens(deal.earned - deal.margin),
+            tokens(deal.margin),
+            tokens(deal.credited),
+            multipliers.collect::<Vec<_>>().join(" "),
+        ]
+    });
+    let table = aligned(&std::iter::once(header.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>());
+    let sum = match books.wrong.is_empty() {
+        true => format!("books: {} accounts hold {} tokens, all there are, to the last unit", books.accounts.len(), tokens(books.supply)),
+        false => format!("books: they do not balance:\n  {}", books.wrong.join("\n  ")),
+    };
+    format!("{table}\n{sum}\n")
 }
 
 /// Commands for a reader who wants to see more; they work while the network runs.

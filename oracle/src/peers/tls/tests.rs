@@ -481,6 +481,10 @@ impl Inbox for LowViews {
         None
     }
 
+    async fn statements(&self, _: OracleId, _: u64) -> Vec<Bytes> {
+        Vec::new()
+    }
+
     async fn evidence(&self, _: u64, _: assay_core::ids::ProviderId) -> Option<Vec<Bytes>> {
         None
     }
