@@ -157,4 +157,94 @@ contract ProviderRegistryTest is Fixture {
         vm.assertEq(token.balanceOf(address(0xdEaD)), expected);
         vm.assertEq(token.balanceOf(address(providers)), STAKE - expected);
     }
+
+    function test_endpoint_recipient_and_stake_change_at_once() public {
+        registerProvider();
+        providers.setEndpoint(1, "http://elsewhere");
+        providers.setRecipient(1, address(0x9e));
+        providers.addStake(1, 5);
+        IProviderRegistry.Provider memory p = providers.provider(1);
+        vm.assertEq(p.endpoint, "http://elsewhere");
+        vm.assertEq(p.recipient, address(0x9e));
+        vm.assertEq(p.stake, STAKE + 5);
+        vm.expectRevert(IProviderRegistry.InvalidEndpoint.selector);
+        providers.setEndpoint(1, "");
+        vm.expectRevert(IProviderRegistry.ZeroAddress.selector);
+        providers.setRecipient(1, address(0));
+        vm.expectRevert(IProviderRegistry.ZeroAmount.selector);
+        providers.addStake(1, 0);
+    }
+
+    // Defence: a new receipt key waits until all that the old one signed is past its windows; at once, a wrong answer of the old key
+    // is nobody's fault, and this turns red.
+    function test_a_receipt_key_takes_effect_when_the_old_ones_reports_are_final() public {
+        registerProvider();
+        uint256 activeAt = GENESIS + (2 + VALID_EPOCHS) * LENGTH + SLASH_WINDOW;
+        vm.assertEq(GENESIS + providers.keyDelaySeconds(), activeAt);
+        address key = vm.addr(0xbee);
+        vm.expectEmit(address(providers));
+        emit IProviderRegistry.ReceiptKeyAnnounced(1, key, activeAt);
+        providers.setReceiptKey(1, key);
+        bytes memory byNew = signClaims(0xbee, providers, 1);
+        vm.warp(activeAt - 1);
+        vm.assertEq(providers.provider(1).receiptKey, vm.addr(RECEIPT_SECRET));
+        publishForged(byNew);
+        vm.warp(activeAt);
+        vm.assertEq(providers.provider(1).receiptKey, key);
+        publishForged(signClaims(RECEIPT_SECRET, providers, 1));
+        providers.publishClaims(1, 1, ROOT, 4, 2, byNew);
+    }
+
+    function test_a_second_announcement_replaces_the_first() public {
+        registerProvider();
+        uint256 delay = providers.keyDelaySeconds();
+        providers.setReceiptKey(1, address(0x11));
+        vm.warp(GENESIS + delay - 1);
+        providers.setReceiptKey(1, address(0x12));
+        vm.warp(GENESIS + delay);
+        vm.assertEq(providers.provider(1).receiptKey, vm.addr(RECEIPT_SECRET));
+        vm.warp(GENESIS + 2 * delay - 1);
+        vm.assertEq(providers.provider(1).receiptKey, address(0x12));
+        providers.setReceiptKey(1, address(0x13));
+        vm.assertEq(providers.provider(1).receiptKey, address(0x12));
+        vm.expectRevert(IProviderRegistry.ZeroAddress.selector);
+        providers.setReceiptKey(1, address(0));
+    }
+
+    function test_capacity_needs_stake_and_a_class_with_a_price() public {
+        registerProvider();
+        vm.assertEq(providers.capacityOf(1), 0);
+        uint64 most = uint64(STAKE / STAKE_PER_GIB);
+        vm.expectRevert(abi.encodeWithSelector(IProviderRegistry.StakeTooLow.selector, STAKE, STAKE + STAKE_PER_GIB));
+        providers.declareCapacity(1, most + 1);
+        vm.expectEmit(address(providers));
+        emit IProviderRegistry.CapacityDeclared(1, most);
+        providers.declareCapacity(1, most);
+        vm.assertEq(providers.capacityOf(1), most);
+        providers.declareCapacity(1, 3);
+        vm.assertEq(providers.capacityOf(1), 3);
+        vm.assertEq(providers.capacityOf(2), 0);
+        providers.register(address(1), "x", 101, 7, address(1), STAKE);
+        vm.expectRevert(IProviderRegistry.InvalidClass.selector);
+        providers.declareCapacity(2, 1);
+    }
+
+    // Defence: capacity follows the stake behind it; without it, what a slash took still stands behind bookings.
+    function test_capacity_shrinks_with_the_stake() public {
+        registerProvider();
+        providers.declareCapacity(1, 100);
+        vm.prank(address(settlement));
+        providers.slash(1, 1);
+        vm.assertEq(providers.capacityOf(1), 99);
+    }
+
+    function test_impossible_classes_are_refused() public {
+        IProviderRegistry.Terms memory terms = providerTerms();
+        terms.classes[0].perGib = 0;
+        vm.expectRevert(IProviderRegistry.InvalidClass.selector);
+        new ProviderRegistry(token, 1, terms);
+        terms.classes[0] = IProviderRegistry.ClassStake(0, 1);
+        vm.expectRevert(IProviderRegistry.InvalidClass.selector);
+        new ProviderRegistry(token, 1, terms);
+    }
 }
