@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {ICourt} from "../interfaces/ICourt.sol";
-import {ICourtRegistry, ICourtSettlement} from "../interfaces/ICourtCounterparts.sol";
+import {IOracleRegistry} from "../interfaces/IOracleRegistry.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {Committee} from "../libraries/Committee.sol";
 import {ReportLib} from "../libraries/ReportLib.sol";
@@ -21,8 +21,8 @@ abstract contract Court is ICourt {
     /// The challenger's share of what is slashed.
     uint256 internal constant REWARD_PPM = 100_000;
 
-    ICourtSettlement internal immutable SETTLEMENT;
-    ICourtRegistry internal immutable ORACLES;
+    ISlaSettlement internal immutable SETTLEMENT;
+    IOracleRegistry internal immutable ORACLES;
     IERC20 internal immutable TOKEN;
     uint256 public immutable slashPpm;
 
@@ -30,11 +30,11 @@ abstract contract Court is ICourt {
     mapping(address account => uint256) public credit;
     mapping(bytes32 offence => bool) private _punished;
 
-    constructor(ICourtSettlement settlement, uint256 slashPpm_) {
+    constructor(ISlaSettlement settlement, uint256 slashPpm_) {
         if (slashPpm_ > PPM) revert InvalidShare(slashPpm_);
         ISlaSettlement.Config memory c = settlement.config();
         SETTLEMENT = settlement;
-        ORACLES = ICourtRegistry(c.oracleRegistry);
+        ORACLES = IOracleRegistry(c.oracleRegistry);
         TOKEN = IERC20(c.token);
         slashPpm = slashPpm_;
     }
@@ -59,6 +59,11 @@ abstract contract Court is ICourt {
         bytes32 digest = report.digest();
         convicted[digest] = challenger;
         emit Convicted(report.epoch, digest, challenger);
+        SETTLEMENT.voidReport(report, parentEpoch);
+    }
+
+    /// @dev Voids the report for want of data: nobody was proven wrong, so its signers keep their stakes.
+    function _void(Report calldata report, uint64 parentEpoch) internal {
         SETTLEMENT.voidReport(report, parentEpoch);
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IEquivocationCourt} from "../interfaces/IEquivocationCourt.sol";
-import {ICourtSettlement} from "../interfaces/ICourtCounterparts.sol";
+import {ISlaSettlement} from "../interfaces/ISlaSettlement.sol";
 import {Bls12381} from "../libraries/Bls12381.sol";
 import {ReportLib} from "../libraries/ReportLib.sol";
 import {Statements} from "../libraries/Statements.sol";
@@ -15,7 +15,7 @@ contract EquivocationCourt is Court, IEquivocationCourt {
     uint8 public constant TWO_COMMITS = 2;
     uint8 public constant TWO_BIT_VOTES = 3;
 
-    constructor(ICourtSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {}
+    constructor(ISlaSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {}
 
     /// @inheritdoc IEquivocationCourt
     function punishReports(
