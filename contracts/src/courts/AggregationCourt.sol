@@ -2,10 +2,9 @@
 pragma solidity 0.8.37;
 
 import {IAggregationCourt} from "../interfaces/IAggregationCourt.sol";
-import {ICourtSettlement} from "../interfaces/ICourtCounterparts.sol";
 import {IProviderRegistry} from "../interfaces/IProviderRegistry.sol";
 import {Verdict} from "../interfaces/ISlaOracle.sol";
-import {Report} from "../interfaces/ISlaSettlement.sol";
+import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {Committee} from "../libraries/Committee.sol";
 import {Judged, Judgement} from "../libraries/Judgement.sol";
 import {JudgementLeaf} from "../libraries/JudgementLeaf.sol";
@@ -24,7 +23,7 @@ contract AggregationCourt is Court, IAggregationCourt {
 
     IProviderRegistry private immutable PROVIDERS;
 
-    constructor(ICourtSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {
+    constructor(ISlaSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {
         PROVIDERS = IProviderRegistry(settlement.config().providerRegistry);
     }
 

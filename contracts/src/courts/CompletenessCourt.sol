@@ -2,16 +2,15 @@
 pragma solidity 0.8.37;
 
 import {ICompletenessCourt} from "../interfaces/ICompletenessCourt.sol";
-import {ICourtSettlement} from "../interfaces/ICourtCounterparts.sol";
 import {Verdict} from "../interfaces/ISlaOracle.sol";
-import {Report} from "../interfaces/ISlaSettlement.sol";
+import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {JudgementLeaf} from "../libraries/JudgementLeaf.sol";
 import {Court} from "./Court.sol";
 
 /// @title One panel and one verdict for each provider
 /// @notice See ICompletenessCourt for what it promises.
 contract CompletenessCourt is Court, ICompletenessCourt {
-    constructor(ICourtSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {}
+    constructor(ISlaSettlement settlement, uint256 slashPpm_) Court(settlement, slashPpm_) {}
 
     /// @inheritdoc ICompletenessCourt
     function disputeTwoVerdicts(
