@@ -1,7 +1,10 @@
-//! Golden vectors for what only Rust encodes so far: `tests/vectors/protocol.json` and, for every kind of challenge,
-//! `tests/vectors/kinds/*.json` say inputs and outputs, so that another implementation can be held against them. An encoding that drifts
+//! Golden vectors for what only Rust encodes so far: `tests/vectors/protocol.json`, `judgement.json` and, for every kind of challenge,
+//! `kinds/*.json` say inputs and outputs, so that another implementation can be held against them. An encoding that drifts
 //! turns this red. When it changed on purpose: `REGENERATE_VECTORS=1 cargo test -p assay-core --test vectors`, and a line in the changelog.
 
+#[path = "vectors/judgement.rs"]
+mod judgement;
+mod judgement_cases;
 #[path = "vectors/kinds.rs"]
 mod kinds;
 

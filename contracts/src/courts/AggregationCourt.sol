@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {IAggregationCourt} from "../interfaces/IAggregationCourt.sol";
-
 import {IProviderRegistry} from "../interfaces/IProviderRegistry.sol";
 import {Verdict} from "../interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";

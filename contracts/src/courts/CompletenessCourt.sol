@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {ICompletenessCourt} from "../interfaces/ICompletenessCourt.sol";
-
 import {Verdict} from "../interfaces/ISlaOracle.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {JudgementLeaf} from "../libraries/JudgementLeaf.sol";

@@ -35,23 +35,34 @@ pub enum Spread {
     Wild,
 }
 
+/// A panel of `sizes` seats, of a committee that is no larger or some members larger.
 pub fn judgement(seed: u64, spread: Spread, sizes: (u64, u64)) -> Judgement {
     let stream = &mut Stream::new(&[b"assay judgement cases", &seed.to_be_bytes()]);
-    let params = params(stream, spread);
     let (epoch, provider) = (stream.below(1_000), ProviderId(1 + stream.below(1_000)));
-    let seat_count = sizes.0 + stream.below(sizes.1 - sizes.0 + 1);
-    let is_whole = stream.below(2) == 0;
-    let member_count = if is_whole { seat_count } else { seat_count + 1 + stream.below(5) };
-    let members = members(stream, member_count);
+    let seats = sizes.0 + stream.below(sizes.1 - sizes.0 + 1);
+    let others = if stream.below(2) == 0 { 0 } else { 1 + stream.below(5) };
+    let members = members(stream, seats + others);
+    of_committee(stream, spread, (epoch, provider), members, seats)
+}
+
+/// A panel of so many seats of this committee.
+pub fn of_committee(
+    stream: &mut Stream,
+    spread: Spread,
+    (epoch, provider): (u64, ProviderId),
+    members: Vec<(u64, u16)>,
+    seats: u64,
+) -> Judgement {
+    let params = params(stream, spread);
     let mut drawn: Vec<u64> = members.iter().map(|(id, _)| *id).collect();
-    while drawn.len() as u64 > seat_count {
+    while drawn.len() as u64 > seats {
         let left_out = stream.below(drawn.len() as u64) as usize;
         drawn.remove(left_out);
     }
     let challenge = challenge(epoch, provider);
     let (is_idle, is_watched) = (stream.below(12) == 0, stream.below(4) == 0);
     let mood = stream.below(4);
-    let seats: Vec<(OracleId, Option<Observation>)> = drawn
+    let mut seats: Vec<(OracleId, Option<Observation>)> = drawn
         .iter()
         .map(|id| {
             let seen = (stream.below(8) > 0).then(|| {
@@ -64,7 +75,6 @@ pub fn judgement(seed: u64, spread: Spread, sizes: (u64, u64)) -> Judgement {
             (OracleId(*id), seen)
         })
         .collect();
-    let mut seats = seats;
     let facts = facts(stream, &mut seats);
     let secure = stream.below(8) > 0;
     let previous_ppm = (stream.below(4) > 0).then(|| [PPM, 0, stream.below(PPM + 1)][stream.below(3) as usize]);
