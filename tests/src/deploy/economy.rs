@@ -77,7 +77,7 @@ impl Economy {
         };
         let arguments = CapacityMarket::constructorCall { c: config, fees_: fees, owner: word(&DEPLOYER) }.abi_encode();
         let market = chain.create("deploy CapacityMarket", &DEPLOYER, &CapacityMarket::BYTECODE, arguments).await?;
-        let arguments = Keeper::constructorCall { settlement_: at, owner_: word(&DEPLOYER) }.abi_encode();
+        let arguments = Keeper::constructorCall { settlement_: at, market_: word(&market), owner_: word(&DEPLOYER) }.abi_encode();
         let keeper = chain.create("deploy Keeper", &DEPLOYER, &Keeper::BYTECODE, arguments).await?;
         let arguments = EquivocationCourt::constructorCall { settlement: at, slashPpm_: U256::from(EQUIVOCATION_PPM) }.abi_encode();
         let equivocation_court = chain.create("deploy EquivocationCourt", &DEPLOYER, &EquivocationCourt::BYTECODE, arguments).await?;
