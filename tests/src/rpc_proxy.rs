@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -46,20 +46,40 @@ pub enum Lie {
     NoReceipt,
 }
 
+impl Lie {
+    /// Whether it is told in answer to this method.
+    fn concerns(self, method: &str) -> bool {
+        match self {
+            Self::HeadHeld(_) | Self::NewestFinal | Self::Dropped | Self::Delayed(_) => true,
+            Self::OldAnswers(_) => method != "eth_getBlockByNumber",
+            Self::WrongNonce(_) => method == "eth_getTransactionCount",
+            Self::NoReceipt => method == "eth_getTransactionReceipt",
+        }
+    }
+}
+
 /// A running proxy; it ends on drop.
 #[derive(Debug)]
 pub struct RpcProxy {
-    url: String,
     shared: Arc<Shared>,
     _end: DropGuard,
 }
 
 #[derive(Debug)]
 struct Shared {
+    url: String,
     chain: String,
     http: reqwest::Client,
-    lie: watch::Sender<Option<Lie>>,
+    order: watch::Sender<Order>,
     told: AtomicU64,
+}
+
+/// What a proxy is to do.
+#[derive(Clone, Debug, Default)]
+struct Order {
+    lie: Option<Lie>,
+    /// Several have this order: only the one that could lie first does, named here by its URL.
+    first: Option<Arc<OnceLock<String>>>,
 }
 
 impl RpcProxy {
@@ -68,23 +88,28 @@ impl RpcProxy {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(io::Error::other)?;
-        let (lie, _) = watch::channel(None);
-        let shared = Arc::new(Shared { chain: chain.to_owned(), http, lie, told: AtomicU64::new(0) });
+        let (order, _) = watch::channel(Order::default());
+        let shared = Arc::new(Shared { url: url.clone(), chain: chain.to_owned(), http, order, told: AtomicU64::new(0) });
         let router = Router::new().route("/", post(answer)).with_state(shared.clone());
         let token = CancellationToken::new();
         let stop = token.clone();
         tokio::spawn(async move { stop.run_until_cancelled(axum::serve(listener, router).into_future()).await });
-        Ok(Self { url, shared, _end: token.drop_guard() })
+        Ok(Self { shared, _end: token.drop_guard() })
     }
 
     /// Where a node finds it.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.shared.url
     }
 
     /// Lies from now on, or tells the truth.
     pub fn set(&self, lie: Option<Lie>) {
-        self.shared.lie.send_replace(lie);
+        self.shared.order.send_replace(Order { lie, first: None });
+    }
+
+    /// Lies from now on, unless another that was given the same `first` had the occasion before.
+    pub fn set_for_first(&self, lie: Lie, first: &Arc<OnceLock<String>>) {
+        self.shared.order.send_replace(Order { lie: Some(lie), first: Some(first.clone()) });
     }
 
     /// Answers so far that were not what the chain says, or not in time.
@@ -94,8 +119,8 @@ impl RpcProxy {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let lie = *shared.lie.borrow();
-    match lie {
+    let order = shared.order.borrow().clone();
+    match order.lie {
         Some(Lie::Dropped) => {
             shared.told.fetch_add(1, Ordering::Relaxed);
             let broken = futures::stream::once(async { Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset)) });
@@ -108,7 +133,7 @@ async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         _ => {}
     }
     let Ok(request) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
-    match shared.reply(request, lie).await {
+    match shared.reply(request, &order).await {
         Ok(reply) => ([(CONTENT_TYPE, "application/json")], reply.to_string()).into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
@@ -116,23 +141,22 @@ async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 
 impl Shared {
     /// A batch is answered in its order.
-    async fn reply(&self, request: Value, lie: Option<Lie>) -> Result<Value, AnvilError> {
-        let Value::Array(batch) = request else { return self.reply_one(request, lie).await };
+    async fn reply(&self, request: Value, order: &Order) -> Result<Value, AnvilError> {
+        let Value::Array(batch) = request else { return self.reply_one(request, order).await };
         let mut replies = Vec::new();
         for request in batch {
-            replies.push(self.reply_one(request, lie).await?);
+            replies.push(self.reply_one(request, order).await?);
         }
         Ok(Value::Array(replies))
     }
 
-    async fn reply_one(&self, mut request: Value, lie: Option<Lie>) -> Result<Value, AnvilError> {
+    async fn reply_one(&self, mut request: Value, order: &Order) -> Result<Value, AnvilError> {
         let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
         let asked = request.clone();
+        let lie = order.lie.filter(|lie| lie.concerns(&method) && self.is_first(order));
         match lie {
             Some(Lie::HeadHeld(blocks)) => until(&mut request, &method, self.head().await?.saturating_sub(blocks)),
-            Some(Lie::OldAnswers(blocks)) if method != "eth_getBlockByNumber" => {
-                until(&mut request, &method, self.head().await?.saturating_sub(blocks));
-            }
+            Some(Lie::OldAnswers(blocks)) => until(&mut request, &method, self.head().await?.saturating_sub(blocks)),
             Some(Lie::NewestFinal) => replace(&mut request, "finalized", "latest"),
             _ => {}
         }
@@ -140,14 +164,18 @@ impl Shared {
         let mut told = truth.clone();
         match lie {
             Some(Lie::HeadHeld(blocks)) => hide_after(&mut told, &method, self.head().await?.saturating_sub(blocks)),
-            Some(Lie::WrongNonce(more)) if method == "eth_getTransactionCount" => add(&mut told, more),
-            Some(Lie::NoReceipt) if method == "eth_getTransactionReceipt" => set_result(&mut told, Value::Null),
+            Some(Lie::WrongNonce(more)) => add(&mut told, more),
+            Some(Lie::NoReceipt) => set_result(&mut told, Value::Null),
             _ => {}
         }
         if request != asked || told != truth {
             self.told.fetch_add(1, Ordering::Relaxed);
         }
         Ok(told)
+    }
+
+    fn is_first(&self, order: &Order) -> bool {
+        order.first.as_ref().is_none_or(|first| *first.get_or_init(|| self.url.clone()) == self.url)
     }
 
     async fn head(&self) -> Result<u64, AnvilError> {

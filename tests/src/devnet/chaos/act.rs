@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -12,7 +13,7 @@ use super::ChaosError;
 use super::check::Count;
 use super::plan::{Act, Event, FaultKind};
 use crate::anvil::{Anvil, AnvilError};
-use crate::devnet::{Devnet, OracleNode};
+use crate::devnet::{Devnet, OracleNode, Spoilers};
 use crate::mesh::Conditions;
 use crate::rpc_proxy::Lie;
 
@@ -105,9 +106,9 @@ impl Injector {
                     mesh.set(&self.conditions);
                 }
             }
-            Means::Rpc(lie) => each(devnet, &event.members).for_each(|oracle| lie_to(oracle, begins.then_some(lie))),
+            Means::Rpc(lie) => change_rpcs(devnet, event, lie),
             Means::Clock(ms) => {
-                for spoilers in each(devnet, &event.members).filter_map(|oracle| oracle.spoilers.as_ref()) {
+                for spoilers in hit(devnet, event) {
                     spoilers.clock.set_offset_ms(if begins { ms } else { 0 })?;
                 }
             }
@@ -141,24 +142,35 @@ fn each<'a>(devnet: &'a Devnet, members: &'a [usize]) -> impl Iterator<Item = &'
     members.iter().filter_map(|index| devnet.oracles.get(*index))
 }
 
-fn lie_to(oracle: &OracleNode, lie: Option<Lie>) {
-    if let Some(spoilers) = &oracle.spoilers {
-        spoilers.rpc.set(lie);
+/// Everybody's, when the fault names nobody: then the first with an occasion lies.
+fn change_rpcs(devnet: &Devnet, event: &Event, lie: Lie) {
+    let first = Arc::new(OnceLock::new());
+    for spoilers in hit(devnet, event) {
+        match event.act {
+            Act::Begin if event.members.is_empty() => spoilers.rpc.set_for_first(lie, &first),
+            Act::Begin => spoilers.rpc.set(Some(lie)),
+            Act::End => spoilers.rpc.set(None),
+        }
     }
+}
+
+/// What stands between the victims of a fault and their surroundings.
+fn hit<'a>(devnet: &'a Devnet, event: &'a Event) -> impl Iterator<Item = &'a Spoilers> {
+    let is_hit = |index: &usize| event.members.is_empty() || event.members.contains(index);
+    devnet.oracles.iter().enumerate().filter(move |(index, _)| is_hit(index)).filter_map(|(_, oracle)| oracle.spoilers.as_ref())
 }
 
 /// How often a fault was felt so far: chunks held back, answers changed, shifted times read, writes refused.
 fn felt(devnet: &Devnet, event: &Event) -> Result<u64, ChaosError> {
     let is_hit = |index: usize| event.members.contains(&index);
-    let spoilers = || each(devnet, &event.members).filter_map(|oracle| oracle.spoilers.as_ref());
     Ok(match means(event.kind) {
         Means::Process | Means::Chain => 0,
         Means::Network => devnet.mesh().map_or(0, |mesh| match event.kind {
             FaultKind::Deaf | FaultKind::Slow => mesh.felt(|_, to| is_hit(to)),
             _ => mesh.felt(|from, to| is_hit(from) != is_hit(to)),
         }),
-        Means::Rpc(_) => spoilers().map(|spoilers| spoilers.rpc.told()).sum(),
-        Means::Clock(_) => spoilers().map(|spoilers| spoilers.clock.reads()).sum::<Result<_, _>>()?,
+        Means::Rpc(_) => hit(devnet, event).map(|spoilers| spoilers.rpc.told()).sum(),
+        Means::Clock(_) => hit(devnet, event).map(|spoilers| spoilers.clock.reads()).sum::<Result<_, _>>()?,
         Means::Disk => each(devnet, &event.members).flat_map(logs).map(|log| log.matches(REMEDY).count() as u64).sum(),
     })
 }

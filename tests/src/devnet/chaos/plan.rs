@@ -30,9 +30,9 @@ pub enum FaultKind {
     Dropped,
     /// A member's RPC answers seconds late.
     Delayed,
-    /// A member's RPC counts transactions of an account that nobody sent.
+    /// The RPC of the first member that asks counts transactions that nobody sent.
     WrongNonce,
-    /// A member's RPC denies every receipt.
+    /// The RPC of the first member that asks denies every receipt.
     NoReceipt,
     /// A member's clock is ahead by less than the protocol allows.
     ClockFast,
@@ -64,7 +64,7 @@ pub struct Event {
     pub act: Act,
     /// Of what.
     pub kind: FaultKind,
-    /// Whose, by index; of a split the smaller side. Empty when it is the chain's.
+    /// Whose, by index; of a split the smaller side. Empty when it is the chain's, or the first's who sends a transaction.
     pub members: Vec<usize>,
 }
 
@@ -103,6 +103,11 @@ impl FaultKind {
             Self::Reorg | Self::Slow | Self::ClockFast | Self::ClockSlow | Self::NewestFinal | Self::WrongNonce | Self::NoReceipt
         )
     }
+
+    /// Felt only by whoever sends a transaction meanwhile, which is not known in advance.
+    fn hits_who_sends(self) -> bool {
+        matches!(self, Self::WrongNonce | Self::NoReceipt)
+    }
 }
 
 impl Draw<'_> {
@@ -125,7 +130,10 @@ impl Draw<'_> {
             let posting = self.turn(&posting, epoch);
             let length = POSTING_MS / posting.len().max(1) as u64;
             for (kind, from) in posting.into_iter().zip((end + 3_000..).step_by(usize::try_from(length).unwrap_or(usize::MAX))) {
-                schedule.one(self.members, kind, from, from + length);
+                match kind.hits_who_sends() {
+                    true => schedule.add(kind, Vec::new(), from, from + length),
+                    false => schedule.one(self.members, kind, from, from + length),
+                }
             }
             for kind in self.turn(&closing, epoch) {
                 let some = if kind == FaultKind::MajoritySplit || epoch % 3 == 2 { 3 } else { 2 };
