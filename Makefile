@@ -15,8 +15,8 @@ help: ## list the targets
 demo: build ## the main job, end to end, on a local chain (DATA=some/dir for your own files, KEEP=1 to leave it running)
 	@KEEP=$(KEEP) target/release/assay-devnet demo $(if $(DATA),--data "$(DATA)")
 
-chaos: build ## seven oracles on a local chain through kills, deaf and slow members and reorganisations (SEED=…, EPOCHS=… of 25 s)
-	@target/release/assay-devnet chaos --seed $(or $(SEED),1) --epochs $(EPOCHS)
+chaos: build ## seven oracles on a local chain through kills, splits, lying RPCs, wrong clocks, full disks … (SEED=…, EPOCHS=… of 25 s, ONLY=kill,reorg)
+	@target/release/assay-devnet chaos --seed $(or $(SEED),1) --epochs $(EPOCHS) $(if $(ONLY),--only $(ONLY))
 
 test: build contracts ## every test: Rust, Solidity, real processes on a real chain
 	$(CARGO) test --release --workspace --locked

@@ -6,7 +6,8 @@
 //! closes, which the kernel does even for a killed owner. A foreign program (anvil) is run below [`GUARD`], a line of
 //! shell that waits on the same pipe and then ends the group.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 /// `sh -c GUARD guard PROGRAM ARGS…`: runs the program, and ends its whole group as soon as standard input closes. With
 /// the program's end it ends too, with the same exit status. A signal reaches the whole group, and so the program, once: passed on as
-/// well, it would come twice, and a second signal means "at once" to our programs.
+/// well, it would come twice, and a second signal means "at once" to our programs. A file that may not grow is then an error of the write, as
+/// on a full disk, and no signal.
 const GUARD: &str = r#"
 exec 3<&0
+trap '' XFSZ
 (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
 watch=$!
 "$@" </dev/null 3<&- &
@@ -38,6 +41,7 @@ exit $code
 pub struct Spec {
     program: PathBuf,
     args: Vec<String>,
+    env: Vec<(OsString, OsString)>,
     log: PathBuf,
     guarded: bool,
 }
@@ -85,7 +89,7 @@ pub enum ProcessError {
 impl Spec {
     /// A program whose output, both streams, goes to `log`.
     pub fn new(program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new(), log: log.into(), guarded: false }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), log: log.into(), guarded: false }
     }
 
     /// Adds one argument.
@@ -97,6 +101,12 @@ impl Spec {
     /// Adds arguments.
     pub fn args<A: ToString>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.to_string()));
+        self
+    }
+
+    /// Adds variables to its environment.
+    pub fn envs<K: Into<OsString>, V: Into<OsString>>(mut self, env: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.env.extend(env.into_iter().map(|(key, value)| (key.into(), value.into())));
         self
     }
 
@@ -124,8 +134,9 @@ impl Spec {
         } else {
             Command::new(&self.program)
         };
-        let child =
-            command.args(&self.args).stdin(stdin).stdout(log).stderr(errors).process_group(0).kill_on_drop(true).spawn().map_err(failed)?;
+        command.args(&self.args).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.stdin(stdin).stdout(log).stderr(errors).process_group(0).kill_on_drop(true);
+        let child = command.spawn().map_err(failed)?;
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -172,6 +183,11 @@ impl Process {
         kill_process_group(self.group, signal).map_err(|error| self.system(error.into()))
     }
 
+    /// From now on none of its files may grow beyond so many bytes; `None` lifts the limit. Of a guarded program (Linux).
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<(), ProcessError> {
+        self.child.id().into_iter().flat_map(family).try_for_each(|process| limit_files(process, bytes)).map_err(|error| self.system(error))
+    }
+
     /// Waits for the end.
     pub async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus, ProcessError> {
         // Tokio's wait would close standard input first, which tells the child that its owner is gone.
@@ -199,6 +215,26 @@ impl Drop for Process {
             }
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn limit_files(process: u32, bytes: Option<u64>) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+    let highest = getrlimit(Resource::Fsize).maximum;
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    prlimit(process, Resource::Fsize, Rlimit { current: bytes.or(highest), maximum: highest })?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_files(_: u32, _: Option<u64>) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux limits the files of another process"))
+}
+
+/// A process and those that it started itself, as `/proc` tells (Linux).
+pub fn family(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).chain([process]).collect()
 }
 
 /// Cancels `token` when standard input ends. For our own binaries below a harness; elsewhere standard input may be

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -56,7 +57,7 @@ impl Proxy {
         let addr = listener.local_addr()?;
         let (faults, current) = watch::channel(faults);
         let token = CancellationToken::new();
-        tokio::spawn(accept(listener, target, current, token.clone()));
+        tokio::spawn(accept(listener, target, Line::new(current), token.clone()));
         Ok(Self { addr, faults, _end: token.drop_guard() })
     }
 
@@ -74,52 +75,76 @@ impl Proxy {
 /// When the bottleneck of one direction will have passed on all that waits at it.
 type Bottleneck = Arc<Mutex<Instant>>;
 
-/// The two directions of the line.
-#[derive(Clone)]
-struct Line {
+/// What connections share: both directions and their faults.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
     there: Bottleneck,
     back: Bottleneck,
+    faults: watch::Receiver<Faults>,
+    felt: Arc<AtomicU64>,
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, faults: watch::Receiver<Faults>, token: CancellationToken) {
-    let idle = || Arc::new(Mutex::new(Instant::now()));
-    let line = Line { there: idle(), back: idle() };
+impl Line {
+    pub(crate) fn new(faults: watch::Receiver<Faults>) -> Self {
+        let idle = || Arc::new(Mutex::new(Instant::now()));
+        Self { there: idle(), back: idle(), faults, felt: Arc::default() }
+    }
+
+    /// Connections and chunks that were held back or delayed so far.
+    pub(crate) fn felt(&self) -> u64 {
+        self.felt.load(Ordering::Relaxed)
+    }
+
+    /// Waits while the network is a black hole.
+    async fn passable(&mut self) {
+        let Faults { blackhole, round_trip_delay, .. } = *self.faults.borrow();
+        if blackhole || !round_trip_delay.is_zero() {
+            self.felt.fetch_add(1, Ordering::Relaxed);
+        }
+        // The sender is gone only when the proxy is: then the token ends this task.
+        let _ = self.faults.wait_for(|faults| !faults.blackhole).await;
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, line: Line, token: CancellationToken) {
     while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
         let Ok((client, _)) = accepted else { continue };
-        let (faults, line, token) = (faults.clone(), line.clone(), token.clone());
+        let (line, token) = (line.clone(), token.clone());
         tokio::spawn(async move {
-            let _ = token.run_until_cancelled(connect(client, target, line, faults)).await;
+            let _ = token.run_until_cancelled(connect(client, target, line)).await;
         });
     }
 }
 
-async fn connect(client: TcpStream, target: SocketAddr, line: Line, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
-    passable(&mut faults).await;
+/// Passes one connection on, through the line's faults, until both sides have ended it.
+pub(crate) async fn connect(client: TcpStream, target: SocketAddr, mut line: Line) -> io::Result<()> {
+    line.passable().await;
     let server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let (there, back) = (line.there.clone(), line.back.clone());
     // A direction that ends passes its FIN on; the other goes on until it ends too.
-    tokio::join!(direction(from_client, to_server, line.there, faults.clone()), direction(from_server, to_client, line.back, faults));
+    tokio::join!(direction(from_client, to_server, there, line.clone()), direction(from_server, to_client, back, line));
     Ok(())
 }
 
-async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, line: Bottleneck, faults: watch::Receiver<Faults>) {
+async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, bottleneck: Bottleneck, line: Line) {
     let (sender, receiver) = mpsc::channel(FLIGHT_BYTES / CHUNK_BYTES);
-    let _ = tokio::join!(read(from, sender, line, faults.clone()), write(to, receiver, faults));
+    let _ = tokio::join!(read(from, sender, bottleneck, line.clone()), write(to, receiver, line));
 }
 
-async fn read(from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, line: Bottleneck, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+async fn read(from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, bottleneck: Bottleneck, mut line: Line) -> io::Result<()> {
     let flight = Arc::new(Semaphore::new(FLIGHT_BYTES));
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
-        passable(&mut faults).await;
+        line.passable().await;
         let mut room = flight.clone().acquire_many_owned(CHUNK_BYTES as u32).await.map_err(io::Error::other)?;
         from.readable().await?;
         // One connection at a time, in the order in which they came.
-        let mut idle_from = line.lock().await;
-        let rate = faults.borrow().rate_bytes_per_s;
+        let mut idle_from = bottleneck.lock().await;
+        let rate = line.faults.borrow().rate_bytes_per_s;
         if let Some(room_at) = rate.and_then(|rate| idle_from.checked_sub(transfer_time(BUFFER_BYTES - CHUNK_BYTES, rate))) {
             sleep_until(room_at).await;
         }
@@ -135,17 +160,17 @@ async fn read(from: OwnedReadHalf, chunks: mpsc::Sender<Chunk>, line: Bottleneck
         let departs = rate.map_or(now, |rate| (*idle_from).max(now) + transfer_time(read, rate));
         *idle_from = departs;
         drop(idle_from);
-        let due = departs + faults.borrow().round_trip_delay / 2;
+        let due = departs + line.faults.borrow().round_trip_delay / 2;
         if chunks.send(Chunk { due, bytes: buffer[..read].to_vec(), _room: room }).await.is_err() {
             return Ok(());
         }
     }
 }
 
-async fn write(mut to: OwnedWriteHalf, mut chunks: mpsc::Receiver<Chunk>, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+async fn write(mut to: OwnedWriteHalf, mut chunks: mpsc::Receiver<Chunk>, mut line: Line) -> io::Result<()> {
     while let Some(chunk) = chunks.recv().await {
         sleep_until(chunk.due).await;
-        passable(&mut faults).await;
+        line.passable().await;
         to.write_all(&chunk.bytes).await?;
     }
     to.shutdown().await
@@ -153,10 +178,4 @@ async fn write(mut to: OwnedWriteHalf, mut chunks: mpsc::Receiver<Chunk>, mut fa
 
 fn transfer_time(bytes: usize, rate_bytes_per_s: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 / rate_bytes_per_s.max(1) as f64)
-}
-
-/// Waits while the network is a black hole.
-async fn passable(faults: &mut watch::Receiver<Faults>) {
-    // The sender is gone only when the proxy is: then the token ends this task.
-    let _ = faults.wait_for(|faults| !faults.blackhole).await;
 }

@@ -8,6 +8,7 @@ pub mod economy;
 pub mod faults;
 pub mod outcome;
 pub mod show;
+mod start;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -15,21 +16,23 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::ExitStatus;
+use std::time::{Duration, UNIX_EPOCH};
 
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::params::{Params, TOKEN};
-use assay_daemon::keystore::{self, KeystoreError, Password};
+use assay_daemon::keystore::KeystoreError;
 use serde_json::Value;
-use tokio::process::Command;
 
 use crate::anvil::{Anvil, AnvilError};
-use crate::beacon::{Beacon, BeaconKey};
-use crate::binaries;
-use crate::deploy::{self, DeployError, DeploySpec, Deployment, OracleSpec, ProviderSpec};
+use crate::clock::{Clock, ClockError, Shim};
+use crate::deploy::{self, DeployError, DeploySpec, Deployment};
+use crate::mesh::Mesh;
 use crate::ports::free_port;
-use crate::process::{Process, ProcessError, Spec};
+use crate::process::{Process, ProcessError};
 use crate::proxy::{Faults, Proxy};
+use crate::rpc_proxy::RpcProxy;
+use start::{Tools, run_oracle, wait_until_ready, write_private};
 use turns::Turns;
 
 /// Added to every round trip of a slow provider: over the class's T50, under its T95.
@@ -127,8 +130,8 @@ pub struct Changes {
     pub slash_window_s: Option<u64>,
     /// Where a provider (by its number, from 1) is registered instead of where it listens: somebody stands between.
     pub registered_at: BTreeMap<usize, SocketAddr>,
-    /// Every oracle is registered behind a line of its own, which can be cut.
-    pub oracle_lines: bool,
+    /// Between every oracle and its peers, its chain and its clock stands something that can spoil them ([`Spoilers`]).
+    pub spoilers: bool,
 }
 
 /// A provider of the network.
@@ -162,15 +165,27 @@ pub struct OracleNode {
     pub operator: Address,
     /// What is wrong with it.
     pub fault: OracleFault,
+    /// Whose transactions it sends.
+    pub transmitter: Address,
     /// Who is paid.
     pub recipient: Address,
     /// Base URL of its REST API.
     pub api: String,
     /// Its directory: config, keys, database.
     pub dir: PathBuf,
-    /// What its peers reach it through, if it is registered behind a line.
-    line: Option<Proxy>,
+    /// Where it logs: when it was first started, and later.
+    pub logs: [PathBuf; 2],
+    spoilers: Option<Spoilers>,
     process: Option<Process>,
+}
+
+/// What stands between an oracle and its surroundings.
+#[derive(Debug)]
+pub struct Spoilers {
+    /// Its chain, as it sees it.
+    pub rpc: RpcProxy,
+    /// Its wall clock.
+    pub clock: Clock,
 }
 
 impl OracleNode {
@@ -193,6 +208,7 @@ pub struct Devnet {
     /// What one upload printed, by provider.
     pub uploads: Vec<Value>,
     anvil: Anvil,
+    mesh: Option<Mesh>,
     _beacon: Process,
 }
 
@@ -246,6 +262,9 @@ pub enum DevnetError {
         /// Its log.
         log: PathBuf,
     },
+    /// A clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// The beacon's key.
     #[error("the beacon's key: {0}")]
     Beacon(assay_core::bls::BlsError),
@@ -286,7 +305,8 @@ impl Devnet {
 
         let params = Params::devnet();
         let (mut providers, provider_specs) = tools.providers(plan, changes).await?;
-        let oracle_seats = tools.oracle_keys(plan.oracles.len(), changes).await?;
+        let (mesh, oracle_seats) = tools.oracle_keys(plan.oracles.len(), changes).await?;
+        let shim = if changes.spoilers { Some(Shim::build(dir)?) } else { None };
         let spec = DeploySpec {
             oracles: oracle_seats.iter().map(|seat| seat.spec.clone()).collect(),
             providers: provider_specs,
@@ -314,14 +334,20 @@ impl Devnet {
         let beacon_config = beacon.config(vec![beacon_url]);
         let mut oracles = Vec::new();
         for ((number, seat), fault) in oracle_seats.into_iter().enumerate().zip(&plan.oracles) {
-            oracles.push(tools.start_oracle(number, seat, *fault, &deployment, &beacon_config).await?);
+            let spoilers = match &shim {
+                Some(shim) => Some(tools.spoilers(&seat, shim, anvil.url()).await?),
+                None => None,
+            };
+            let oracle = tools.start_oracle(number, seat, *fault, spoilers, &deployment, &beacon_config).await?;
+            note_process(mesh.as_ref(), number, oracle.process.as_ref());
+            oracles.push(oracle);
         }
         say(&format!("oracles: {} processes started", oracles.len()));
         for provider in providers.iter_mut().filter(|provider| provider.fault == Fault::Away) {
             provider.take_turns(UNIX_EPOCH + Duration::from_secs(deployment.genesis_s), tools.log(&format!("provider-{}", provider.id)));
             say(&format!("fault: provider {} is down for {} s of every {} s", provider.id, AWAY_TURN.as_secs(), AWAY_TURN.as_secs() * 2));
         }
-        Ok(Self { deployment, providers, oracles, params, uploads, anvil, _beacon: beacon_process })
+        Ok(Self { deployment, providers, oracles, params, uploads, anvil, mesh, _beacon: beacon_process })
     }
 
     /// The chain's JSON-RPC URL.
@@ -332,6 +358,11 @@ impl Devnet {
     /// The chain.
     pub fn anvil(&self) -> &Anvil {
         &self.anvil
+    }
+
+    /// The network between the oracles, if it can be spoiled.
+    pub fn mesh(&self) -> Option<&Mesh> {
+        self.mesh.as_ref()
     }
 
     /// Sends SIGTERM to every process of ours and waits for each, at most five seconds.
@@ -349,326 +380,30 @@ impl Devnet {
         Ok(())
     }
 
-    /// Ends an oracle as a power cut would.
-    pub async fn kill_oracle(&mut self, index: usize) -> Result<(), ProcessError> {
-        if let Some(process) = self.oracles.get_mut(index).and_then(|oracle| oracle.process.take()) {
-            process.kill().await?;
+    /// Ends an oracle as a power cut would. How it ended; `None` when it did not run.
+    pub async fn kill_oracle(&mut self, index: usize) -> Result<Option<ExitStatus>, ProcessError> {
+        note_process(self.mesh.as_ref(), index, None);
+        match self.oracles.get_mut(index).and_then(|oracle| oracle.process.take()) {
+            Some(process) => process.kill().await.map(Some),
+            None => Ok(None),
         }
-        Ok(())
     }
 
     /// Starts an oracle that was ended.
     pub async fn restart_oracle(&mut self, index: usize) -> Result<(), DevnetError> {
         if let Some(oracle) = self.oracles.get_mut(index) {
-            let log = oracle.dir.join("restarted.log");
-            let process = run_oracle(&oracle.dir.join("oracle.toml"), oracle.fault, &log)?;
-            wait_until_ready(&format!("oracle {}", oracle.id), &format!("{}/healthz", oracle.api), &log).await?;
+            let [_, log] = &oracle.logs;
+            let process = run_oracle(&oracle.dir.join("oracle.toml"), oracle.fault, oracle.spoilers.as_ref(), log)?;
+            note_process(self.mesh.as_ref(), index, Some(&process));
+            wait_until_ready(&format!("oracle {}", oracle.id), &format!("{}/healthz", oracle.api), log).await?;
             oracle.process = Some(process);
         }
         Ok(())
     }
 }
 
-/// An oracle before it runs.
-struct OracleSeat {
-    spec: OracleSpec,
-    dir: PathBuf,
-    listen: SocketAddr,
-    api_listen: SocketAddr,
-    line: Option<Proxy>,
-}
-
-/// Runs our own commands.
-struct Tools {
-    dir: PathBuf,
-    password_file: PathBuf,
-}
-
-fn loopback() -> Result<SocketAddr, DevnetError> {
-    Ok(SocketAddr::from(([127, 0, 0, 1], free_port().map_err(DevnetError::Network)?)))
-}
-
-impl Tools {
-    fn log(&self, name: &str) -> PathBuf {
-        self.dir.join("logs").join(format!("{name}.log"))
+fn note_process(mesh: Option<&Mesh>, index: usize, process: Option<&Process>) {
+    if let Some(mesh) = mesh {
+        mesh.set_process(index, process.and_then(Process::id));
     }
-
-    async fn run(&self, program: &str, args: &[String]) -> Result<String, DevnetError> {
-        let command = format!("{program} {}", args.first().map_or("", String::as_str));
-        let output = Command::new(binaries::path(program)).args(args).kill_on_drop(true).output().await;
-        let output = output.map_err(file_error(&binaries::path(program)))?;
-        if !output.status.success() {
-            return Err(DevnetError::Command { command, stderr: String::from_utf8_lossy(&output.stderr).into_owned() });
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    async fn run_json(&self, program: &str, args: &[String]) -> Result<Value, DevnetError> {
-        let printed = self.run(program, args).await?;
-        serde_json::from_str(&printed).map_err(|_| DevnetError::Printed { command: program.into(), field: "JSON" })
-    }
-
-    async fn beacon(&self) -> Result<(Beacon, Process, String), DevnetError> {
-        let genesis_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        let key = BeaconKey::from_seed(&BEACON_SEED).map_err(DevnetError::Beacon)?;
-        let beacon = Beacon::new(key, genesis_s, 1);
-        let listen = loopback()?;
-        let log = self.log("beacon");
-        let process = Spec::new(binaries::path("assay-devnet"), &log)
-            .args(["beacon", "--listen", &listen.to_string(), "--seed", &hex::encode(BEACON_SEED)])
-            .args(["--genesis", &genesis_s.to_string(), "--until-stdin-closes"])
-            .start()?;
-        let url = format!("http://{listen}");
-        wait_until_ready("the beacon", &format!("{url}/{}/info", hex::encode(beacon.chain_hash().0)), &log).await?;
-        Ok((beacon, process, url))
-    }
-
-    /// Provider directories and keys; the processes start once the registry's address is known.
-    async fn providers(&self, plan: &Plan, changes: &Changes) -> Result<(Vec<ProviderNode>, Vec<ProviderSpec>), DevnetError> {
-        let mut nodes = Vec::new();
-        let mut specs = Vec::new();
-        for (number, fault) in (1..).zip(&plan.faults) {
-            let listen = loopback()?;
-            let proxy = match fault.network() {
-                Some(faults) => Some(Proxy::start(listen, faults).await.map_err(DevnetError::Network)?),
-                None => None,
-            };
-            let reached = proxy.as_ref().map_or(listen, Proxy::addr);
-            let reached = changes.registered_at.get(&number).copied().unwrap_or(reached);
-            let data_dir = self.dir.join(format!("provider-{number}"));
-            fs::create_dir_all(&data_dir).map_err(file_error(&data_dir))?;
-            let password = Password::from_file(&self.password_file)?;
-            let receipt_key = keystore::create_secp(&data_dir.join("receipt-key.json"), &password, keystore::Kdf::Pbkdf2)?;
-            let (operator, recipient) = (address(0xb0, number), address(0xb1, number));
-            specs.push(ProviderSpec {
-                operator,
-                receipt_key: receipt_key.address(),
-                recipient,
-                endpoint: format!("http://{reached}"),
-                class_id: 100,
-                region: 1,
-                stake: PROVIDER_STAKE,
-            });
-            nodes.push(ProviderNode {
-                id: ProviderId(number as u64),
-                fault: *fault,
-                operator,
-                recipient,
-                data_dir,
-                listen,
-                lost: (0, 0),
-                process: None,
-                turns: None,
-                _proxy: proxy,
-            });
-        }
-        Ok((nodes, specs))
-    }
-
-    async fn start_provider(&self, node: &mut ProviderNode, registries: &deploy::Registries) -> Result<(), DevnetError> {
-        let config = format!(
-            "provider_id = {}\nlisten = \"{}\"\ndata_dir = \"{dir}\"\nkeystore = \"{dir}/receipt-key.json\"\npassword_file = \"{}\"\nchain_id = {}\nprovider_registry = \"{}\"\nsettlement = \"{}\"\n",
-            node.id,
-            node.listen,
-            self.password_file.display(),
-            registries.chain.chain_id,
-            registries.chain.provider_registry,
-            deploy::settlement_address(),
-            dir = node.data_dir.display(),
-        );
-        let path = node.data_dir.join("provider.toml");
-        fs::write(&path, config).map_err(file_error(&path))?;
-        let log = self.log(&format!("provider-{}", node.id));
-        let process = run_provider(&node.data_dir, &log)?;
-        wait_for_port(&format!("provider {}", node.id), node.listen, &log).await?;
-        node.process = Some(process);
-        Ok(())
-    }
-
-    async fn upload(
-        &self,
-        plan: &Plan,
-        providers: &[ProviderNode],
-        registries: &deploy::Registries,
-        rpc: &str,
-    ) -> Result<Vec<Value>, DevnetError> {
-        let keys = self.dir.join("builder");
-        let strings = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (keys, password) = (keys.display().to_string(), self.password_file.display().to_string());
-        let made = self
-            .run_json(
-                "assay-builder",
-                &strings(&["keygen", "--keys", &keys, "--password-file", &password, "--i-understand", "--fast-kdf", "--json"]),
-            )
-            .await?;
-        let builder = made.get("address").and_then(Value::as_str).and_then(Address::from_hex);
-        let builder = builder.ok_or(DevnetError::Printed { command: "assay-builder keygen".into(), field: "address" })?;
-        deploy::endow(rpc, &builder).await?;
-        let what = if plan.data.is_dir() { "--dir" } else { "--file" };
-        let data = plan.data.display().to_string();
-        let registry = registries.chain.provider_registry.to_string();
-        let mut printed = Vec::new();
-        for provider in providers {
-            // Straight to the provider: the proxy's delay is for its users, not for the set-up.
-            let (endpoint, id) = (format!("http://{}", provider.listen), provider.id.to_string());
-            let replica = provider.id.0.saturating_sub(1).to_string();
-            let args = strings(&[
-                "upload",
-                "--keys",
-                &keys,
-                "--password-file",
-                &password,
-                "--provider-endpoint",
-                &endpoint,
-                "--provider-id",
-                &id,
-                "--replica",
-                &replica,
-                what,
-                &data,
-                "--rpc",
-                rpc,
-                "--provider-registry",
-                &registry,
-                "--json",
-            ]);
-            printed.push(self.run_json("assay-builder", &args).await?);
-        }
-        Ok(printed)
-    }
-
-    async fn oracle_keys(&self, count: usize, changes: &Changes) -> Result<Vec<OracleSeat>, DevnetError> {
-        let mut seats = Vec::new();
-        for number in 1..=count {
-            let dir = self.dir.join(format!("oracle-{number}"));
-            fs::create_dir_all(&dir).map_err(file_error(&dir))?;
-            let path = |name: &str| dir.join(name).display().to_string();
-            let args = [
-                "keys".to_owned(),
-                "--verdict".into(),
-                path("verdict.json"),
-                "--transmitter".into(),
-                path("transmitter.json"),
-                "--password-file".into(),
-                self.password_file.display().to_string(),
-                "--kdf".into(),
-                "pbkdf2".into(),
-            ];
-            self.run("assay-oracle", &args).await?;
-            let password = Password::from_file(&self.password_file)?;
-            let (listen, api_listen) = (loopback()?, loopback()?);
-            let line = match changes.oracle_lines {
-                true => Some(Proxy::start(listen, Faults::default()).await.map_err(DevnetError::Network)?),
-                false => None,
-            };
-            let reached = line.as_ref().map_or(listen, Proxy::addr);
-            let spec = OracleSpec {
-                key: keystore::load_bls(&dir.join("verdict.json"), &password)?,
-                operator: address(0xa0, number),
-                transmitter: keystore::load_secp(&dir.join("transmitter.json"), &password)?.address(),
-                recipient: address(0xa1, number),
-                endpoint: format!("https://{reached}"),
-                network_group: number as u64,
-                stake: ORACLE_STAKE,
-            };
-            seats.push(OracleSeat { spec, dir, listen, api_listen, line });
-        }
-        Ok(seats)
-    }
-
-    async fn start_oracle(
-        &self,
-        number: usize,
-        seat: OracleSeat,
-        fault: OracleFault,
-        deployment: &Deployment,
-        beacon: &assay_oracle::beacon::BeaconConfig,
-    ) -> Result<OracleNode, DevnetError> {
-        let OracleSeat { spec, dir, listen, api_listen, line } = seat;
-        let chain = &deployment.chain;
-        let shown = dir.display();
-        let urls: Vec<String> = beacon.urls.iter().map(|url| format!("\"{url}\"")).collect();
-        let config = format!(
-            "oracle_id = {id}\nparams = \"devnet\"\nlisten = \"{listen}\"\napi_listen = \"{api_listen}\"\ndata_dir = \"{shown}/data\"\nprotection_file = \"{shown}/protection.sqlite\"\n\n\
-             [keys]\nverdict = \"{shown}/verdict.json\"\ntransmitter = \"{shown}/transmitter.json\"\npassword_file = \"{password}\"\n\n\
-             [chain]\nrpc_url = \"{rpc}\"\nchain_id = {chain_id}\noracle_registry = \"{oracles}\"\nprovider_registry = \"{providers}\"\nsettlement = \"{settlement}\"\n\n\
-             [beacon]\nurls = [{urls}]\nchain_hash = \"{hash}\"\npublic_key = \"{key}\"\n\n\
-             [providers]\nallow_private = true\n\n\
-             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\n\n\
-             [telemetry]\nfilter = \"info\"\njson = false\n",
-            id = number + 1,
-            password = self.password_file.display(),
-            rpc = chain.rpc_url,
-            chain_id = chain.chain_id,
-            oracles = chain.oracle_registry,
-            providers = chain.provider_registry,
-            settlement = deployment.settlement,
-            market = deployment.economy.market,
-            urls = urls.join(", "),
-            hash = beacon.chain_hash,
-            key = beacon.public_key,
-        );
-        let path = dir.join("oracle.toml");
-        fs::write(&path, config).map_err(file_error(&path))?;
-        self.run("assay-oracle", &["protection".into(), "init".into(), "--config".into(), path.display().to_string()]).await?;
-        let log = self.log(&format!("oracle-{}", number + 1));
-        let process = run_oracle(&path, fault, &log)?;
-        let api = format!("http://{api_listen}");
-        wait_until_ready(&format!("oracle {}", number + 1), &format!("{api}/healthz"), &log).await?;
-        Ok(OracleNode {
-            id: OracleId(number as u64 + 1),
-            operator: spec.operator,
-            fault,
-            recipient: spec.recipient,
-            api,
-            dir,
-            line,
-            process: Some(process),
-        })
-    }
-}
-
-fn run_oracle(config: &Path, fault: OracleFault, log: &Path) -> Result<Process, DevnetError> {
-    let spec = match fault {
-        // The same node, with the one hook that makes a liar; it obeys its standard input by itself.
-        OracleFault::Lies => Spec::new(binaries::path("assay-devnet"), log)
-            .args(["oracle", "--lie", "--until-stdin-closes", "--config"])
-            .arg(config.display()),
-        OracleFault::None | OracleFault::Killed => {
-            Spec::new(binaries::path("assay-oracle"), log).args(["run", "--config"]).arg(config.display()).guarded()
-        }
-    };
-    Ok(spec.start()?)
-}
-
-fn run_provider(data_dir: &Path, log: &Path) -> Result<Process, ProcessError> {
-    let config = data_dir.join("provider.toml");
-    Spec::new(binaries::path("assay-provider"), log).args(["run", "--config"]).arg(config.display()).guarded().start()
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), DevnetError> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o600))).map_err(file_error(path))
-}
-
-async fn wait_until_ready(what: &str, url: &str, log: &Path) -> Result<(), DevnetError> {
-    let answered = async {
-        loop {
-            match reqwest::get(url).await {
-                // An oracle that still waits for its first epoch answers too.
-                Ok(response) if response.status().is_success() || response.status().as_u16() == 503 => return,
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(READY_DEADLINE, answered).await.map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
-}
-
-async fn wait_for_port(what: &str, addr: SocketAddr, log: &Path) -> Result<(), DevnetError> {
-    let connected = async {
-        while tokio::net::TcpStream::connect(addr).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(READY_DEADLINE, connected).await.map_err(|_| DevnetError::NotReady { what: what.into(), log: log.into() })
 }

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-use super::{AWAY_TURN, ProviderNode, run_provider};
+use super::start::run_provider;
+use super::{AWAY_TURN, ProviderNode};
 use crate::process::Process;
 
 /// The task that owns the process and takes the turns. Dropping it ends both.

@@ -1,0 +1,271 @@
+//! Which fault hits whom and when: drawn from a seed alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_core::challenge::Stream;
+use clap::ValueEnum;
+
+/// A kind of fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum)]
+pub enum FaultKind {
+    /// A member's process is ended as by a power cut, and started again.
+    Kill,
+    /// The chain's last blocks are replaced.
+    Reorg,
+    /// Nothing reaches these members, though they still speak.
+    Deaf,
+    /// Every message to this member takes longer.
+    Slow,
+    /// Two of seven are cut off from the others, which are a quorum.
+    MinoritySplit,
+    /// Three of seven are cut off from the others: no side has a quorum.
+    MajoritySplit,
+    /// A member's RPC shows the chain as it was many blocks ago, in everything that it says.
+    HeadHeld,
+    /// A member's RPC shows the newest block and answers questions about it from an older one.
+    OldAnswers,
+    /// A member's RPC calls the newest block final.
+    NewestFinal,
+    /// A member's RPC closes connections without an answer.
+    Dropped,
+    /// A member's RPC answers seconds late.
+    Delayed,
+    /// The RPC of the first member that asks counts transactions that nobody sent.
+    WrongNonce,
+    /// The RPC of the first member that asks denies every receipt.
+    NoReceipt,
+    /// A member's clock is ahead by less than the protocol allows.
+    ClockFast,
+    /// A member's clock is behind by less than the protocol allows.
+    ClockSlow,
+    /// A member's clock is seconds ahead.
+    ClockAhead,
+    /// A member's clock is seconds behind.
+    ClockBehind,
+    /// A member's files cannot grow.
+    DiskFull,
+}
+
+/// The beginning or the end of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Act {
+    /// Before a beginning at the same time.
+    End,
+    /// From now on.
+    Begin,
+}
+
+/// Something that happens to the network.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Event {
+    /// Milliseconds after genesis.
+    pub at_ms: u64,
+    /// Beginning or end.
+    pub act: Act,
+    /// Of what.
+    pub kind: FaultKind,
+    /// Whose, by index; of a split the smaller side. Empty when it is the chain's, or the first's who sends a transaction.
+    pub members: Vec<usize>,
+}
+
+/// What a schedule is drawn for.
+#[derive(Clone, Debug)]
+pub struct Draw<'a> {
+    /// Where all times and choices come from.
+    pub seed: u64,
+    /// How many epochs.
+    pub epochs: u64,
+    /// Length of an epoch.
+    pub epoch_ms: u64,
+    /// Size of the committee.
+    pub members: usize,
+    /// Which kinds.
+    pub kinds: &'a BTreeSet<FaultKind>,
+}
+
+/// Kinds that take turns: in every epoch as many of them as it takes for each to have its turn.
+const CLOSING: [FaultKind; 3] = [FaultKind::Deaf, FaultKind::MinoritySplit, FaultKind::MajoritySplit];
+const CRIPPLING: [FaultKind; 4] = [FaultKind::ClockAhead, FaultKind::ClockBehind, FaultKind::DiskFull, FaultKind::HeadHeld];
+const HINDERING: [FaultKind; 3] = [FaultKind::Slow, FaultKind::ClockFast, FaultKind::ClockSlow];
+const POSTING: [FaultKind; 6] =
+    [FaultKind::WrongNonce, FaultKind::NoReceipt, FaultKind::NewestFinal, FaultKind::OldAnswers, FaultKind::Dropped, FaultKind::Delayed];
+const KILLS_PER_EPOCH: u64 = 2;
+/// After an epoch's end its report is measured, certified and posted within this, if nothing hinders it.
+const CLOSE_MS: u64 = 8_000;
+/// Then come the claims and slashes.
+const POSTING_MS: u64 = 16_000;
+
+impl FaultKind {
+    /// Whether a member may lose an epoch to it.
+    pub fn may_cost_an_epoch(self) -> bool {
+        !matches!(
+            self,
+            Self::Reorg | Self::Slow | Self::ClockFast | Self::ClockSlow | Self::NewestFinal | Self::WrongNonce | Self::NoReceipt
+        )
+    }
+
+    /// Felt only by whoever sends a transaction meanwhile, which is not known in advance.
+    fn hits_who_sends(self) -> bool {
+        matches!(self, Self::WrongNonce | Self::NoReceipt)
+    }
+}
+
+impl Draw<'_> {
+    /// All events in order of time. In every epoch: two members are killed somewhere and start again; one is crippled, from the middle of
+    /// the epoch to its close; one is hindered; around the close some are cut off; while the report is posted one has a bad RPC; and the
+    /// chain is reorganised once. Every kind has its turn if there are four epochs or more.
+    pub fn events(&self) -> Vec<Event> {
+        let mut schedule =
+            Schedule { stream: Stream::new(&[b"assay.chaos.v2", &self.seed.to_be_bytes()]), busy: BTreeMap::new(), events: Vec::new() };
+        let [closing, crippling, hindering, posting] = [&CLOSING[..], &CRIPPLING, &HINDERING, &POSTING]
+            .map(|lane| schedule.shuffled(lane.iter().copied().filter(|kind| self.kinds.contains(kind))));
+        for epoch in 0..self.epochs {
+            let (start, end) = (epoch * self.epoch_ms, (epoch + 1) * self.epoch_ms);
+            for kind in self.turn(&crippling, epoch) {
+                schedule.one(self.members, kind, start + 11_000, end + CLOSE_MS);
+            }
+            for kind in self.turn(&hindering, epoch) {
+                schedule.one(self.members, kind, start + 2_000, end + CLOSE_MS);
+            }
+            let posting = self.turn(&posting, epoch);
+            let length = POSTING_MS / posting.len().max(1) as u64;
+            for (kind, from) in posting.into_iter().zip((end + 3_000..).step_by(usize::try_from(length).unwrap_or(usize::MAX))) {
+                match kind.hits_who_sends() {
+                    true => schedule.add(kind, Vec::new(), from, from + length),
+                    false => schedule.one(self.members, kind, from, from + length),
+                }
+            }
+            for kind in self.turn(&closing, epoch) {
+                let some = if kind == FaultKind::MajoritySplit || epoch % 3 == 2 { 3 } else { 2 };
+                let some = if kind == FaultKind::MinoritySplit { 2 } else { some };
+                let from = end - 1_000 + schedule.below(5_000);
+                let until = from + 3_000 + schedule.below(4_000);
+                let members = schedule.shuffled(0..self.members).into_iter().take(some).collect();
+                schedule.add(kind, members, from, until);
+            }
+            if self.kinds.contains(&FaultKind::Kill) {
+                for _ in 0..KILLS_PER_EPOCH {
+                    let from = start + schedule.below(self.epoch_ms);
+                    let until = from + 1_000 + schedule.below(4_000);
+                    schedule.one(self.members, FaultKind::Kill, from, until);
+                }
+            }
+            if self.kinds.contains(&FaultKind::Reorg) {
+                let at_ms = start + schedule.below(self.epoch_ms);
+                schedule.events.push(Event { at_ms, act: Act::Begin, kind: FaultKind::Reorg, members: Vec::new() });
+            }
+        }
+        schedule.events.sort();
+        schedule.events
+    }
+
+    /// The kinds whose turn it is.
+    fn turn(&self, lane: &[FaultKind], epoch: u64) -> Vec<FaultKind> {
+        let each = (lane.len() as u64).div_ceil(self.epochs.max(1));
+        (epoch * each..(epoch + 1) * each)
+            .filter_map(|at| lane.get(usize::try_from(at % lane.len().max(1) as u64).ok()?))
+            .copied()
+            .collect()
+    }
+}
+
+struct Schedule {
+    stream: Stream,
+    /// Until when each member has a fault of its own. One at a time, or the end of one would end another.
+    busy: BTreeMap<usize, Vec<(u64, u64)>>,
+    events: Vec<Event>,
+}
+
+impl Schedule {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.stream.below(bound)
+    }
+
+    fn shuffled<T>(&mut self, items: impl IntoIterator<Item = T>) -> Vec<T> {
+        let mut items: Vec<T> = items.into_iter().collect();
+        for at in (1..items.len()).rev() {
+            let other = usize::try_from(self.below(at as u64 + 1)).unwrap_or(at);
+            items.swap(at, other);
+        }
+        items
+    }
+
+    /// A fault of one member that has no other meanwhile; none if all have one.
+    fn one(&mut self, members: usize, kind: FaultKind, from: u64, until: u64) {
+        let order = self.shuffled(0..members);
+        let is_free =
+            |member: &usize| self.busy.get(member).is_none_or(|spans| spans.iter().all(|(begin, end)| until < *begin || *end < from));
+        if let Some(member) = order.into_iter().find(is_free) {
+            self.busy.entry(member).or_default().push((from, until));
+            self.add(kind, vec![member], from, until);
+        }
+    }
+
+    fn add(&mut self, kind: FaultKind, members: Vec<usize>, from: u64, until: u64) {
+        self.events.push(Event { at_ms: from, act: Act::Begin, kind, members: members.clone() });
+        self.events.push(Event { at_ms: until, act: Act::End, kind, members });
+    }
+}
+
+/// Members to whom something happened, while an epoch was measured and closed, that may have cost them the epoch.
+pub fn disturbed(events: &[Event], epoch: u64, epoch_ms: u64) -> BTreeSet<usize> {
+    let (start, end) = (epoch * epoch_ms, (epoch + 1) * epoch_ms + CLOSE_MS);
+    let mut since: BTreeMap<(FaultKind, usize), u64> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for event in events.iter().filter(|event| event.kind.may_cost_an_epoch()) {
+        for member in &event.members {
+            match event.act {
+                Act::Begin => {
+                    since.insert((event.kind, *member), event.at_ms);
+                }
+                Act::End => {
+                    let began = since.remove(&(event.kind, *member)).unwrap_or(event.at_ms);
+                    // What ended a little before the epoch may still be felt at its start.
+                    if began < end && event.at_ms + CLOSE_MS > start {
+                        found.insert(*member);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(seed: u64, epochs: u64) -> Vec<Event> {
+        let kinds = FaultKind::value_variants().iter().copied().collect();
+        Draw { seed, epochs, epoch_ms: 25_000, members: 7, kinds: &kinds }.events()
+    }
+
+    #[test]
+    fn every_kind_has_its_turn_and_every_fault_its_end() {
+        for (seed, epochs) in (0..50).flat_map(|seed| [(seed, 4), (seed, 50)]) {
+            let events = drawn(seed, epochs);
+            let kinds: BTreeSet<FaultKind> = events.iter().map(|event| event.kind).collect();
+            assert_eq!(kinds.len(), FaultKind::value_variants().len(), "seed {seed}");
+            for begin in events.iter().filter(|event| event.act == Act::Begin && event.kind != FaultKind::Reorg) {
+                let ends =
+                    |end: &&Event| end.act == Act::End && end.kind == begin.kind && end.members == begin.members && end.at_ms > begin.at_ms;
+                assert!(events.iter().any(|end| ends(&end)), "seed {seed}: {begin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_gives_one_schedule() {
+        assert_eq!(drawn(7, 6), drawn(7, 6));
+        assert_ne!(drawn(7, 6), drawn(8, 6));
+    }
+
+    #[test]
+    fn only_who_was_hit_around_an_epoch_is_excused() {
+        let at = |at_ms, act| Event { at_ms, act, kind: FaultKind::Kill, members: vec![3] };
+        let events = [at(30_000, Act::Begin), at(32_000, Act::End)];
+        assert_eq!(disturbed(&events, 0, 25_000), BTreeSet::from([3]));
+        assert_eq!(disturbed(&events, 1, 25_000), BTreeSet::from([3]));
+        assert_eq!(disturbed(&events, 2, 25_000), BTreeSet::new());
+    }
+}
