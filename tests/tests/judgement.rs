@@ -77,7 +77,7 @@ async fn honest_verdicts_stand_and_each_bent_number_falls() {
 }
 
 fn disputes_of(seed: u64) -> Vec<Dispute> {
-    let spread = if seed % 3 == 0 { Spread::Usual } else { Spread::Wild };
+    let spread = if seed.is_multiple_of(3) { Spread::Usual } else { Spread::Wild };
     let judged = judgement(seed, spread, (1, 16));
     let posted = Posted::of(&judged);
     let bent = bend(&judged, seed);
@@ -200,7 +200,7 @@ fn bend(judged: &Judgement, seed: u64) -> (&'static str, Posted, u8) {
             let word = 1 + stream.below(posted.dimensions.len() as u64 / 32 - 1) as usize;
             let low = &mut posted.dimensions[32 * word + 31];
             *low = if stream.below(2) == 0 { low.wrapping_add(1) } else { low.wrapping_sub(1) };
-            let words = [tag("assay.dimensions.v1").as_bytes(), &posted.dimensions].concat();
+            let words = [tag("assay.dimensions.v1").as_bytes().as_slice(), &posted.dimensions].concat();
             posted.verdict.dimensions = keccak256(words);
             ("a bent figure of a dimension", posted, mismatch::DIMENSIONS)
         }
