@@ -200,7 +200,7 @@ fn bend(judged: &Judgement, seed: u64) -> (&'static str, Posted, u8) {
             let word = 1 + stream.below(posted.dimensions.len() as u64 / 32 - 1) as usize;
             let low = &mut posted.dimensions[32 * word + 31];
             *low = if stream.below(2) == 0 { low.wrapping_add(1) } else { low.wrapping_sub(1) };
-            let words = [tag("assay.dimensions.v1").as_bytes(), &posted.dimensions].concat();
+            let words = [tag("assay.dimensions.v1").as_bytes().as_slice(), &posted.dimensions].concat();
             posted.verdict.dimensions = keccak256(words);
             ("a bent figure of a dimension", posted, mismatch::DIMENSIONS)
         }
