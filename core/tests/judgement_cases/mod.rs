@@ -1,5 +1,6 @@
 //! Random panels with the verdict that the production code gives, and the words that a dispute shows for it on chain. Shared by the
 //! vectors here and by the comparison with the contract (`tests/tests/judgement.rs`).
+#![allow(dead_code)] // each of the two uses a part of it
 
 use assay_core::abi::{Word, Words};
 use assay_core::challenge::{Challenge, Kind, Kinds, Stream};
