@@ -256,7 +256,7 @@ contract DelegationTest is Fixture {
     // Defence: shares are gone before tokens move; without it, a delegator is paid twice from within.
     function test_a_reentrant_token_pays_once() public {
         HostileToken hostile = hostileRegistry();
-        providers.delegate(1, 10e18); // what there is to take
+        providers.undelegate(1, providers.delegate(1, 10e18)); // what there is to take
         GreedyDelegator greedy = new GreedyDelegator(providers);
         hostile.mint(address(greedy), 10e18);
         greedy.delegateAll(hostile);
