@@ -1,0 +1,43 @@
+// Deploys the contracts, or checks a deployment, through forge. Paths are relative to contracts/deployments, the one folder that the
+// scripts may read and write.
+//
+//   node tools/deployment.mjs deploy <parameters.json> <book.json> <arguments of forge script: --rpc-url …, --account …>
+//   node tools/deployment.mjs check <book.json> --rpc-url …
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const contracts = fileURLToPath(new URL("../contracts/", import.meta.url));
+const forge = fileURLToPath(new URL("../node_modules/.bin/forge", import.meta.url));
+
+// Resolves to the exit code and all output, which `onText` gets as it comes.
+function script(name, variables, forgeArguments, onText) {
+  const environment = { ...process.env, ...variables, FOUNDRY_DISABLE_NIGHTLY_WARNING: "1" };
+  const child = spawn(forge, ["script", `script/${name}.s.sol:${name}`, ...forgeArguments], { cwd: contracts, env: environment });
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (part) => {
+      text += part;
+      onText(part);
+    });
+  }
+  return new Promise((resolve, reject) => child.on("error", reject).on("close", (code) => resolve({ code, text })));
+}
+
+export function deploy(parameters, book, forgeArguments, onText = () => {}) {
+  const variables = { PARAMETERS: `deployments/${parameters}`, BOOK: `deployments/${book}` };
+  return script("Deploy", variables, ["--broadcast", ...forgeArguments], onText);
+}
+
+export function check(book, forgeArguments, onText = () => {}) {
+  return script("Check", { BOOK: `deployments/${book}` }, forgeArguments, onText);
+}
+
+async function main([command, ...rest]) {
+  const print = (text) => process.stdout.write(text);
+  if (command === "deploy" && rest.length >= 2) return (await deploy(rest[0], rest[1], rest.slice(2), print)).code;
+  if (command === "check" && rest.length >= 1) return (await check(rest[0], rest.slice(1), print)).code;
+  console.error("usage: deployment.mjs deploy <parameters.json> <book.json> --rpc-url …, or deployment.mjs check <book.json> --rpc-url …");
+  return 2;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.slice(2));
