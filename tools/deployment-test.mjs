@@ -17,10 +17,13 @@ const folder = `test-${process.pid}`;
 async function startAnvil() {
   const anvil = spawn(fileURLToPath(new URL("../node_modules/.bin/anvil", import.meta.url)), ["--port", "0", "--hardfork", "prague"]);
   let text = "";
-  for await (const part of anvil.stdout.setEncoding("utf8")) {
+  // The pipe stays open: anvil would end with it.
+  for await (const part of anvil.stdout.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
     text += part;
     const listening = /Listening on (\S+)/.exec(text);
-    if (listening) return { anvil, url: `http://${listening[1]}` };
+    if (!listening) continue;
+    anvil.stdout.resume();
+    return { anvil, url: `http://${listening[1]}` };
   }
   throw new Error(`anvil did not start: ${text}`);
 }
@@ -137,7 +140,8 @@ const { anvil, url } = await startAnvil();
 try {
   await run(url);
 } finally {
+  const ended = anvil.exitCode === null && once(anvil, "exit");
   anvil.kill();
-  await once(anvil, "exit");
+  await ended;
   rmSync(`${deployments}${folder}`, { recursive: true });
 }
