@@ -82,11 +82,11 @@ contract GasTest is Rebuttal {
             registerOracle(i, STAKE);
         }
         oracles.buildSnapshot(96);
-        snapshot("buildSnapshot 96 of 256", 8_000_000);
+        snapshot("buildSnapshot 96 of 256", 9_000_000);
         oracles.buildSnapshot(256);
         registerProvider();
         registerProvider();
-        snapshot("provider register", 400_000);
+        snapshot("provider register", 250_000);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_SECRET, providers.claimsDigest(1, 1, "root", 4, 2));
         providers.publishClaims(1, 1, "root", 4, 2, abi.encodePacked(r, s, v));
         snapshot("publishClaims first", 120_000);
