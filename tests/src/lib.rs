@@ -14,3 +14,4 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod record;
+pub mod rpc_proxy;

@@ -598,7 +598,7 @@ impl Tools {
              [telemetry]\nfilter = \"info\"\njson = false\n",
             id = number + 1,
             password = self.password_file.display(),
-            rpc = chain.rpc_url,
+            rpc = chain.rpc_url.first(),
             chain_id = chain.chain_id,
             oracles = chain.oracle_registry,
             providers = chain.provider_registry,
