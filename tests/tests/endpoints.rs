@@ -9,13 +9,12 @@ use alloy_sol_types::SolCall;
 use assay_chain::outbox::{Outbox, OutboxConfig, State};
 use assay_chain::{BlockTag, ChainConfig, ChainError, Client, RpcUrls};
 use assay_contracts_bindings::TestToken;
-use assay_core::ids::Address;
 use assay_core::secp;
 use assay_tests::anvil::Anvil;
 use assay_tests::deploy::{DeploySpec, Deployment, deploy};
 use assay_tests::rpc_proxy::{Lie, RpcProxy};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -83,7 +82,7 @@ async fn liar(target: &str, lie: impl Fn(&Value) -> Said + Clone + Send + Sync +
         let (http, target, said) = (http.clone(), target.clone(), lie(&request));
         async move {
             let answer: Value = match said {
-                Said::Away => return StatusCode::SERVICE_UNAVAILABLE.into_response() as Response,
+                Said::Away => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
                 Said::Lie(result) => json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }),
                 Said::Truth => http.post(target).json(&request).send().await.unwrap().json().await.unwrap(),
             };
