@@ -1,10 +1,12 @@
 //! Assay's EVM client: blocks, registry and settlement reading, single transactions, and the transaction outbox.
 //!
 //! Core types come out, alloy's stay in. Every request is bounded in time, every answer in size; transport failures are
-//! tried again a few times, answers never are.
+//! tried again a few times, with another endpoint if there is one; answers never are.
 
+mod agreement;
 mod client;
 mod convert;
+mod endpoint;
 mod error;
 mod events;
 mod rebuttals;
@@ -12,6 +14,7 @@ mod registry;
 mod rpc;
 mod settlement;
 mod transport;
+mod urls;
 
 pub mod calls;
 pub mod market;
@@ -25,3 +28,4 @@ pub use rebuttals::{LateAnswer, Rebuttal, Rebuttals};
 pub use registry::{Member, ProviderRecord, RegistryView};
 pub use rpc::Rpc;
 pub use settlement::{Accepted, AcceptedReport, ClaimKind, EpochState, SettlementConfig};
+pub use urls::RpcUrls;

@@ -159,7 +159,11 @@ impl Client {
     }
 
     async fn ask<C: SolCall>(&self, call: C, at: impl Into<BlockTag>) -> Result<C::Return, ChainError> {
-        let at = BlockId::Number(BlockNumberOrTag::from(at.into()));
-        self.call(self.settlement()?, call, at).await
+        let settlement = self.settlement()?;
+        match at.into() {
+            // What money hangs on.
+            BlockTag::Finalized => self.rpc().call_final(&settlement, call).await,
+            at => self.call(settlement, call, BlockId::Number(BlockNumberOrTag::from(at))).await,
+        }
     }
 }

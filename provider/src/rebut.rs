@@ -248,7 +248,7 @@ pub(crate) async fn run(arguments: Rebut) -> Result<(), RebutError> {
     ))?;
     let answer = answer(&config, receipt_key, challenge).await?;
     say(&format!("This store holds all {} chunks that were asked for, and they lead to the claims.", challenge.samples().len()))?;
-    let rpc = Rpc::connect(&arguments.rpc).await?;
+    let rpc = Rpc::connect(arguments.rpc.as_str()).await?;
     rpc.check_chain(config.chain_id)?;
     rpc.check_code("settlement", &config.settlement).await?;
     say(&format!(

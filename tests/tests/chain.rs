@@ -97,7 +97,8 @@ async fn an_endless_answer_is_cut_off() {
     let big = Arc::new(" ".repeat(24 * 1024 * 1024));
     let router = axum::Router::new().fallback(move || async move { big.as_str().to_owned() });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let config = ChainConfig { rpc_url, chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
+    let config =
+        ChainConfig { rpc_url: rpc_url.into(), chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
     let error = Client::connect(config).await.err().unwrap();
     assert!(matches!(error, ChainError::TooLarge { .. }), "{error}");
 }
@@ -939,7 +940,7 @@ async fn many_rebuttals_are_read_in_parts() {
     assert_eq!((ids(&at_once.found), at_once.next_block), (all.clone(), latest + 1), "four megabytes in one answer");
 
     let rpc_url = stingy_rpc(silence.anvil.url().to_owned()).await;
-    let client = Client::connect(ChainConfig { rpc_url, ..silence.client.config().clone() }).await.unwrap();
+    let client = Client::connect(ChainConfig { rpc_url: rpc_url.into(), ..silence.client.config().clone() }).await.unwrap();
     let first = client.rebuttals(0, latest).await.unwrap();
     assert_eq!((first.found.len(), first.next_block), (64, latest - 2), "it pauses behind the block that had enough");
     let second = client.rebuttals(first.next_block, latest).await.unwrap();
