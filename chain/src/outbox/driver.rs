@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::row::{Queued, Sent, State};
 use super::{Outbox, OutboxError, attempts, store};
 use crate::ChainError;
-use crate::transaction::{self, Draft, Receipt, TransactionError};
+use crate::transaction::{self, Draft, Fees, Receipt, TransactionError};
 
 /// A transaction in a block.
 struct Found {
@@ -49,6 +49,7 @@ impl Outbox {
             self.send_signed().await?;
         }
         self.poll_receipts().await?;
+        self.close_gap().await?;
         self.raise_fees().await?;
         store::unfinished(&self.0.pool).await
     }
@@ -124,12 +125,16 @@ impl Outbox {
         let fees = transaction::current_fees(rpc, inner.config.max_fee_per_gas_wei).await?;
         let chain_id = rpc.chain_id();
         let count = transaction::count(rpc, &inner.sender, BlockId::pending()).await?;
-        let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
-        let sign = |nonce| Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?);
+        let sign = |nonce, offered: Option<Fees>| {
+            // A pool that still has what was signed for this nonce before takes only a dearer one.
+            let fees = offered.map_or(Ok(fees), |offered| offered.raised(fees, inner.config.max_fee_per_gas_wei))?;
+            let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
+            Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?)
+        };
         let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, sign);
         let signed = durable(Write::SIGNED, stored).await?;
         if let Some(signed) = signed {
-            debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, ?fees, "signed");
+            debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, "signed");
         }
         Ok(())
     }
@@ -175,14 +180,20 @@ impl Outbox {
         Ok(changed)
     }
 
-    /// The receipt of the row's transaction, or of one that it replaced: any of them may be mined, and that one is the row's own then.
+    /// The receipt of the row's transaction, or of one that was signed for it before: any of them may be mined, and that one is the row's own then.
     async fn find(&self, row: &Sent) -> Result<Option<Found>, OutboxError> {
         let rpc = self.0.client.rpc();
-        let attempts = attempts::of(&self.0.pool, row.id, row.nonce).await?;
+        let attempts = attempts::of(&self.0.pool, row.id).await?;
         for attempt in &attempts {
+            let of_this_nonce = attempt.nonce == row.nonce;
+            if attempt.is_final && !of_this_nonce {
+                continue;
+            }
             let Some(receipt) = transaction::receipt(rpc, &attempt.tx_hash).await? else { continue };
-            if attempt.tx_hash != row.tx_hash {
-                attempts::adopt(&self.0.pool, row.id, &attempt.tx_hash).await?;
+            // One of another nonce that failed decides nothing: the row's own may still succeed.
+            let counts = of_this_nonce || (receipt.succeeded && !attempt.cancels);
+            if !counts || (attempt.tx_hash != row.tx_hash && !attempts::adopt(&self.0.pool, row.id, attempt).await?) {
+                continue;
             }
             return Ok(Some(Found { tx_hash: attempt.tx_hash, receipt, cancels: attempt.cancels }));
         }
