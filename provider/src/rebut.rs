@@ -171,20 +171,20 @@ struct Epochs {
 }
 
 /// An oracle's REST API.
-struct Api {
+pub(crate) struct Api {
     base: String,
     client: reqwest::Client,
 }
 
 impl Api {
-    fn new(base: &str) -> Result<Self, RebutError> {
+    pub(crate) fn new(base: &str) -> Result<Self, RebutError> {
         let base = base.trim_end_matches('/').to_owned();
         let client = reqwest::Client::builder().timeout(API_TIMEOUT).build();
         Ok(Self { client: client.map_err(|error| RebutError::Api { url: base.clone(), reason: error.to_string() })?, base })
     }
 
     /// `None` where there is nothing.
-    async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, RebutError> {
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, RebutError> {
         let url = format!("{}{path}", self.base);
         let failed = |error: reqwest::Error| RebutError::Api { url: url.clone(), reason: error.to_string() };
         let response = self.client.get(&url).send().await.map_err(failed)?;
