@@ -82,7 +82,7 @@ async fn record(path: &Path) {
     signer.sign_commit(commit(1)).await.unwrap();
     limit_files(Some(2_048));
     for epoch in [2, 3] {
-        let error = signer.sign_commit(commit(epoch)).await.err().expect("no room, no signature");
+        let error = signer.sign_commit(commit(epoch)).await.expect_err("no room, no signature");
         assert!(error.to_string().contains("free space"), "{error}");
     }
     limit_files(None);

@@ -364,7 +364,11 @@ fn oracle_config(world: &World) -> String {
          [keys]\nverdict = \"{dir}/verdict.json\"\ntransmitter = \"{dir}/operator.json\"\npassword_file = \"{dir}/password\"\n\n\
          [chain]\nrpc_url = \"{}\"\nchain_id = {}\noracle_registry = \"{}\"\nprovider_registry = \"{}\"\nsettlement = \"{}\"\n\n\
          [beacon]\nurls = [\"http://127.0.0.1:3\"]\nchain_hash = \"{zero}\"\npublic_key = \"00\"\n",
-        chain.rpc_url.first(), chain.chain_id, chain.oracle_registry, chain.provider_registry, world.deployment.settlement,
+        chain.rpc_url.first(),
+        chain.chain_id,
+        chain.oracle_registry,
+        chain.provider_registry,
+        world.deployment.settlement,
     );
     let path = world.path("oracle.toml");
     std::fs::write(&path, config).unwrap();
