@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::row::{Queued, Sent, State};
+use super::store::Counts;
 use super::{Outbox, OutboxError, attempts, store};
 use crate::ChainError;
 use crate::transaction::{self, Draft, Fees, Receipt, TransactionError};
@@ -124,14 +125,15 @@ impl Outbox {
         };
         let fees = transaction::current_fees(rpc, inner.config.max_fee_per_gas_wei).await?;
         let chain_id = rpc.chain_id();
-        let count = transaction::count(rpc, &inner.sender, BlockId::pending()).await?;
+        let count = async |at| transaction::count(rpc, &inner.sender, at).await;
+        let counts = Counts { mined: count(BlockId::latest()).await?, pending: count(BlockId::pending()).await? };
         let sign = |nonce, offered: Option<Fees>| {
             // A pool that still has what was signed for this nonce before takes only a dearer one.
             let fees = offered.map_or(Ok(fees), |offered| offered.raised(fees, inner.config.max_fee_per_gas_wei))?;
             let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
             Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?)
         };
-        let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, sign);
+        let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, counts, sign);
         let signed = durable(Write::SIGNED, stored).await?;
         if let Some(signed) = signed {
             debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, "signed");

@@ -9,7 +9,6 @@
 use std::time::Instant;
 
 use alloy_eips::BlockId;
-use assay_daemon::persistence::{Write, durable};
 use sqlx::SqlitePool;
 use tracing::warn;
 
@@ -51,7 +50,7 @@ impl Outbox {
         if reopened > 0 {
             warn!(counted, lowest, reopened, "transactions that were done are not on the chain, sending them again");
         } else {
-            let requeued = durable(Write::QUEUED, requeue(&inner.pool, lowest)).await?;
+            let requeued = requeue(&inner.pool, lowest).await?;
             warn!(counted, lowest, requeued, "nobody used the nonces between, signing anew all that waits");
         }
         self.changed();
@@ -59,7 +58,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// The gap that the chain shows now. None while a transaction of ours may still be on its way into a block or out of one: latest and final block must agree.
+    /// The gap that the chain shows now. None while a transaction of ours may still be on its way into a block or out of one: latest and final
+    /// block must agree.
     async fn gap(&self) -> Result<Option<Gap>, OutboxError> {
         let inner = &*self.0;
         let rows = store::in_flight(&inner.pool).await?;
