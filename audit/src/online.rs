@@ -78,7 +78,7 @@ async fn ground(order: &Order, findings: &mut Findings) -> Result<Option<(Ground
     let settlement = order.pins.settlement.unwrap_or(network.settlement);
     // The registries are the ones that the settlement names, whatever the API says.
     let config = ChainConfig {
-        rpc_url: order.rpc.clone(),
+        rpc_url: order.rpc.as_str().into(),
         chain_id: network.chain_id,
         oracle_registry: settlement,
         provider_registry: settlement,

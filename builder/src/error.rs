@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use assay_chain::ChainError;
+use assay_chain::command::CommandError;
+use assay_chain::tokens::Tokens;
 use assay_chain::transaction::TransactionError;
 use assay_core::claim::ClaimError;
 use assay_core::compact::CompactError;
@@ -210,6 +212,39 @@ pub enum BuilderError {
     /// Something that cannot be undone was not confirmed.
     #[error("not confirmed, so nothing was done; on a terminal answer yes, elsewhere give {0}")]
     Unconfirmed(&'static str),
+    /// Money does not move.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Offers do not suffice.
+    #[error(
+        "fewer than {gib} GiB are offered{} in this class and region: ask for less{}",
+        max_price.map_or_else(String::new, |most| format!(" at {} tokens or less", Tokens(most))),
+        if max_price.is_some() { ", or raise --max-price" } else { "" }
+    )]
+    NoCapacity {
+        /// Asked for.
+        gib: u64,
+        /// The limit, smallest unit.
+        max_price: Option<u128>,
+    },
+    /// The chosen provider offers something else.
+    #[error(
+        "provider {provider} offers class {class_id} in region {region} (0 and 0: nothing); correct --class and --region, or choose another"
+    )]
+    OtherArea {
+        /// Chosen.
+        provider: ProviderId,
+        /// Offered.
+        class_id: u16,
+        /// Offered.
+        region: u64,
+    },
+    /// Price times GiB times epochs.
+    #[error("it would cost more tokens than there can be; ask for less")]
+    TooDear,
+    /// Nothing to withdraw.
+    #[error("no booking of {0} has any credit: there is nothing to withdraw")]
+    NoCredit(Address),
     /// A task of our own died.
     #[error("a task of this process ended unexpectedly")]
     Task,

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_provider::RootProvider;
 use alloy_provider::transport::TransportError;
-use alloy_provider::{Provider, RootProvider};
 use alloy_sol_types::SolCall;
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainError, Rpc, convert};
+use crate::{ChainError, Rpc, RpcUrls, agreement};
 
 /// The `[chain]` table of a config file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainConfig {
-    /// HTTP(S) JSON-RPC endpoint.
-    pub rpc_url: String,
-    /// EIP-155 chain id that the endpoint must serve.
+    /// HTTP(S) JSON-RPC endpoint, or several.
+    pub rpc_url: RpcUrls,
+    /// EIP-155 chain id that every endpoint must serve.
     pub chain_id: u64,
     /// Address of `OracleRegistry`.
     pub oracle_registry: Address,
@@ -77,9 +77,9 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects and checks: the endpoint answers, serves the configured chain, and has a contract at each address.
+    /// Connects and checks: an endpoint answers, serves the configured chain, and has a contract at each address.
     pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
-        let rpc = Rpc::connect(&config.rpc_url).await?;
+        let rpc = Rpc::connect(config.rpc_url.clone()).await?;
         rpc.check_chain(config.chain_id)?;
         rpc.check_code("oracle_registry", &config.oracle_registry).await?;
         rpc.check_code("provider_registry", &config.provider_registry).await?;
@@ -99,16 +99,14 @@ impl Client {
         &self.0.config
     }
 
-    /// A block by height or tag.
+    /// A block by height or tag. Of several endpoints, more than half must call a block final.
     pub async fn block(&self, tag: impl Into<BlockTag>) -> Result<BlockRef, ChainError> {
-        let tag = BlockNumberOrTag::from(tag.into());
-        let block = self
-            .provider()
-            .get_block_by_number(tag)
-            .await
-            .map_err(|error| self.rpc_error("eth_getBlockByNumber", error))?
-            .ok_or_else(|| ChainError::NoBlock { url: self.rpc().url().to_owned(), block: tag.to_string() })?;
-        Ok(BlockRef { number: block.header.number, hash: convert::hash(block.header.hash), timestamp_s: block.header.timestamp })
+        let tag = match tag.into() {
+            BlockTag::Finalized => return self.rpc().final_block().await,
+            tag => BlockNumberOrTag::from(tag),
+        };
+        let found = agreement::block(self.provider().clone(), tag).await.map_err(|error| self.rpc_error("eth_getBlockByNumber", error))?;
+        found.ok_or_else(|| ChainError::NoBlock { url: self.rpc().url().to_owned(), block: tag.to_string() })
     }
 
     /// The newest block.

@@ -3,11 +3,13 @@
 use alloy_json_rpc::ErrorPayload;
 use alloy_primitives as alloy;
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
-use assay_contracts_bindings::{CapacityMarket, Keeper, OracleRegistry, ProviderRegistry, SlaOracle, SlaSettlement, TestToken};
+use assay_contracts_bindings::{
+    CapacityMarket, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding, SlaOracle, SlaSettlement, TestToken,
+};
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 
-use crate::ChainError;
+use crate::{ChainError, advice};
 
 pub(crate) fn to_alloy(address: &Address) -> alloy::Address {
     alloy::Address::from(address.0)
@@ -32,8 +34,8 @@ pub(crate) fn refusal(payload: &ErrorPayload) -> String {
     decoded.unwrap_or_else(|| payload.message.to_string())
 }
 
-/// The name and arguments of a contract's error; `None` when no contract of ours has it.
-fn decode_revert(data: &[u8]) -> Option<String> {
+/// The name and arguments of a contract's error, and what to do about it; `None` when no contract of ours has it.
+pub(crate) fn decode_revert(data: &[u8]) -> Option<String> {
     if let Ok(revert) = Revert::abi_decode(data) {
         return Some(revert.reason);
     }
@@ -56,8 +58,13 @@ fn decode_revert(data: &[u8]) -> Option<String> {
         ProviderRegistry::ProviderRegistryErrors,
         CapacityMarket::CapacityMarketErrors,
         SlaOracle::SlaOracleErrors,
+        ProviderStanding::ProviderStandingErrors,
         Keeper::KeeperErrors,
         TestToken::TestTokenErrors,
     ];
-    decoded.into_iter().flatten().next().map(inner)
+    let named = decoded.into_iter().flatten().next().map(inner)?;
+    Some(match advice::advice(data) {
+        Some(advice) => format!("{named}: {advice}"),
+        None => named,
+    })
 }

@@ -5,7 +5,7 @@ use alloy_provider::transport::{TransportError, TransportErrorKind};
 use assay_core::ids::Address;
 
 use crate::convert;
-use crate::transport::TooLarge;
+use crate::endpoint::TooLarge;
 
 /// The chain's trouble. `url` is the RPC's scheme and host only: the path often holds an access key.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,14 @@ pub enum ChainError {
         url: String,
         /// Number or tag.
         block: String,
+    },
+    /// Endpoints contradict each other, and none has more than half of them on its side.
+    #[error("the RPCs {urls} differ on {what}: not known yet; if it stays so, one of them lags or lies, and a third one would tell which")]
+    Differ {
+        /// The question.
+        what: String,
+        /// Who answered.
+        urls: String,
     },
     /// No settlement address is configured.
     #[error("no settlement contract is configured; set `settlement`")]

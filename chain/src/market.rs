@@ -9,6 +9,10 @@ use assay_core::ids::{Address, ProviderId};
 use crate::convert::{self, amount};
 use crate::{BlockTag, ChainError, Rpc};
 
+mod search;
+
+pub use search::{Offer, cheapest, registered_by};
+
 /// A booking, from 1 in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
 pub struct BookingId(pub u64);

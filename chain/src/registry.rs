@@ -210,6 +210,11 @@ impl Rpc {
         self.provider_record_at(registry, id.0, BlockId::latest()).await
     }
 
+    /// One provider in a block; [`ChainError::Refused`] when the registry does not know it there.
+    pub async fn provider_record_as_of(&self, registry: &Address, id: ProviderId, at: BlockTag) -> Result<ProviderRecord, ChainError> {
+        self.provider_record_at(registry, id.0, BlockId::Number(at.into())).await
+    }
+
     async fn provider_record_at(&self, registry: &Address, id: u64, at: BlockId) -> Result<ProviderRecord, ChainError> {
         let provider = self.call(registry, ProviderRegistry::providerCall { providerId: id }, at).await?;
         Ok(record(id, provider))

@@ -8,7 +8,7 @@ use assay_core::ids::{Address, Instance, ProviderId};
 use assay_core::report::{Report, StoredDigest};
 
 use crate::convert::{self, amount};
-use crate::{BlockTag, ChainError, Client, calls};
+use crate::{BlockTag, ChainError, Client, Rpc, calls};
 
 /// The values that the contract fixed at its deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Client {
 
     /// What was paid to a provider or an oracle so far, in the token's smallest unit.
     pub async fn claimed(&self, kind: ClaimKind, id: u64, at: impl Into<BlockTag>) -> Result<u128, ChainError> {
-        amount("claimed", self.ask(SlaSettlement::claimedCall { kind: kind.as_u8(), id }, at).await?)
+        self.rpc().claimed_of(&self.settlement()?, kind, id, at.into()).await
     }
 
     /// Whether the slash of this provider and epoch was executed.
@@ -159,7 +159,25 @@ impl Client {
     }
 
     async fn ask<C: SolCall>(&self, call: C, at: impl Into<BlockTag>) -> Result<C::Return, ChainError> {
-        let at = BlockId::Number(BlockNumberOrTag::from(at.into()));
-        self.call(self.settlement()?, call, at).await
+        let settlement = self.settlement()?;
+        match at.into() {
+            // What money hangs on.
+            BlockTag::Finalized => self.rpc().call_final(&settlement, call).await,
+            at => self.call(settlement, call, BlockId::Number(BlockNumberOrTag::from(at))).await,
+        }
+    }
+}
+
+impl Rpc {
+    /// The token that a settlement pays with.
+    pub async fn token_of(&self, settlement: &Address) -> Result<Address, ChainError> {
+        let config = self.call(settlement, SlaSettlement::configCall {}, BlockId::latest()).await?;
+        Ok(convert::address(config.token))
+    }
+
+    /// What a settlement paid to a provider or an oracle so far, in the token's smallest unit.
+    pub async fn claimed_of(&self, settlement: &Address, kind: ClaimKind, id: u64, at: BlockTag) -> Result<u128, ChainError> {
+        let call = SlaSettlement::claimedCall { kind: kind.as_u8(), id };
+        amount("claimed", self.call(settlement, call, BlockId::Number(at.into())).await?)
     }
 }

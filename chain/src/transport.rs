@@ -1,105 +1,86 @@
-//! JSON-RPC over HTTP with bounds: alloy's own transport reads an answer of any size.
+//! alloy's transport: the first endpoint that answers.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_provider::transport::{BoxFuture, TransportError, TransportErrorKind};
-use reqwest::{StatusCode, Url};
 use tower_service::Service;
-use tracing::debug;
+use tracing::{debug, warn};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::endpoint::{Endpoint, Failure};
+
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Waits before the second and third attempt. Every request that the client makes may be repeated: reads, and raw
+/// What an endpoint has while there is another to ask.
+const IMPATIENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Waits before the second and third round. Every request that the client makes may be repeated: reads, and raw
 /// transactions whose hash is fixed.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
-/// An answer was cut off.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer is larger than {} bytes", Self::LIMIT_BYTES)]
-pub(crate) struct TooLarge;
-
-impl TooLarge {
-    /// Ample for a committee of 256 or a block of a thousand hashes. What takes most is one block full of rebuttals: a byte of
-    /// one costs at least 13 gas and comes as two digits, so this holds a block of 100 million gas.
-    pub const LIMIT_BYTES: usize = 16 * 1024 * 1024;
-}
-
+/// Asks the endpoints in their order; those that failed a moment ago come last.
 #[derive(Clone)]
-pub(crate) struct BoundedHttp {
-    http: reqwest::Client,
-    url: Url,
+pub(crate) struct Failover {
+    endpoints: Arc<[Arc<Endpoint>]>,
+    /// Whoever serves another chain is passed over; none while the chain is asked for.
+    chain_id: Option<u64>,
 }
 
-enum Failure {
-    /// The request may not have arrived, or the server is overloaded.
-    Passing(TransportError),
-    Lasting(TransportError),
-}
-
-impl BoundedHttp {
-    pub fn new(url: Url) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self { http, url })
+impl Failover {
+    pub fn new(endpoints: impl IntoIterator<Item = Arc<Endpoint>>, chain_id: Option<u64>) -> Self {
+        Self { endpoints: endpoints.into_iter().collect(), chain_id }
     }
 
     async fn request(self, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {
-        for wait in BACKOFF {
-            match self.attempt(&packet).await {
+        let impatient = if self.endpoints.len() > 1 { IMPATIENT_TIMEOUT } else { REQUEST_TIMEOUT };
+        for (wait, timeout) in BACKOFF.into_iter().zip([impatient, REQUEST_TIMEOUT]) {
+            match self.round(&packet, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Lasting(error)) => return Err(error),
                 Err(Failure::Passing(error)) => debug!(%error, ?wait, "RPC request failed, trying again"),
             }
             tokio::time::sleep(wait).await;
         }
-        self.attempt(&packet).await.map_err(|failure| match failure {
+        self.round(&packet, REQUEST_TIMEOUT).await.map_err(|failure| match failure {
             Failure::Passing(error) | Failure::Lasting(error) => error,
         })
     }
 
-    async fn attempt(&self, packet: &RequestPacket) -> Result<ResponsePacket, Failure> {
-        let mut response = self.http.post(self.url.clone()).json(packet).send().await.map_err(passing)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(passing)? {
-            if body.len() + chunk.len() > TooLarge::LIMIT_BYTES {
-                return Err(Failure::Lasting(TransportErrorKind::custom(TooLarge)));
+    /// Asks one after the other until one answers. It fails for good only if all do.
+    async fn round(&self, packet: &RequestPacket, timeout: Duration) -> Result<ResponsePacket, Failure> {
+        let (resting, fresh): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(|endpoint| endpoint.rests());
+        let mut failed = None;
+        for endpoint in fresh.into_iter().chain(resting) {
+            match self.attempt(endpoint, packet, timeout).await {
+                Ok(response) => return Ok(response),
+                Err(failure) if !matches!(failed, Some(Failure::Passing(_))) => failed = Some(failure),
+                Err(_) => {}
             }
-            body.extend_from_slice(&chunk);
         }
-        match serde_json::from_slice(&body) {
-            Ok(packet) => Ok(packet),
-            Err(_) if !status.is_success() => {
-                let error = TransportErrorKind::custom_str(&format!("HTTP status {status}"));
-                let overloaded = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                Err(if overloaded { Failure::Passing(error) } else { Failure::Lasting(error) })
-            }
-            Err(error) => Err(Failure::Lasting(TransportErrorKind::custom_str(&format!("the answer is not JSON-RPC: {error}")))),
+        Err(failed.unwrap_or_else(|| Failure::Lasting(TransportErrorKind::custom_str("there is no endpoint"))))
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, packet: &RequestPacket, timeout: Duration) -> Result<ResponsePacket, Failure> {
+        if let Some(chain_id) = self.chain_id {
+            endpoint.check_chain(chain_id, timeout).await.inspect_err(|failure| self.note(endpoint, failure))?;
+        }
+        let response = endpoint.attempt(packet, timeout).await.inspect_err(|failure| self.note(endpoint, failure))?;
+        endpoint.wake();
+        Ok(response)
+    }
+
+    /// A failure that lasts is about the request, not the endpoint.
+    fn note(&self, endpoint: &Endpoint, failure: &Failure) {
+        if let Failure::Passing(error) = failure
+            && self.endpoints.len() > 1
+        {
+            warn!(rpc = endpoint.shown(), %error, "an RPC fails, the others are asked first for a while");
+            endpoint.rest();
         }
     }
 }
 
-/// The innermost cause says most ("connection refused"); the URL, which may hold a key, is dropped.
-fn passing(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        cause.to_string()
-    };
-    Failure::Passing(TransportErrorKind::custom_str(&text))
-}
-
-impl Service<RequestPacket> for BoundedHttp {
+impl Service<RequestPacket> for Failover {
     type Response = ResponsePacket;
     type Error = TransportError;
     type Future = BoxFuture<'static, Result<ResponsePacket, TransportError>>;

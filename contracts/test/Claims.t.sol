@@ -140,14 +140,36 @@ contract ClaimsTest is Fixture {
         vm.assertEq(settlement.pool(), 0);
     }
 
+    // Defence: all claims together stay within the epochs' budgets, whatever a corrupt committee puts into a leaf; without it, one leaf
+    // empties the pool.
+    function test_leaves_beyond_all_budgets_are_not_paid() public {
+        Reward[] memory greedy = new Reward[](2);
+        greedy[0] = Reward(0, 98, address(0x98), 1_500e18);
+        greedy[1] = Reward(0, 99, address(0x99), 500e18 + 1);
+        bytes32[] memory tree = rewardTree(greedy);
+        Report memory r = accept(1, digestOf(first), tree[0]);
+        vm.warp(endOf(1) + REWARD_WINDOW);
+        settlement.fund(10_000e18);
+        claim(r, tree, greedy[0]);
+        claimExpecting(
+            r,
+            greedy[1],
+            MerkleTree.proof(tree, rewardLeaf(greedy[1])),
+            abi.encodeWithSelector(ISlaSettlement.ClaimsExceedBudgets.selector, 2_000e18 + 1, 2 * BUDGET)
+        );
+        vm.assertEq(settlement.claimedTotal(), 1_500e18);
+        vm.assertEq(token.balanceOf(address(0x99)), 0);
+    }
+
     function testFuzz_cumulative_claims_add_up(uint96[6] memory earned, uint8 skip) public {
         uint256 total;
         bytes32 parent = digestOf(first);
         uint256 funded = settlement.pool();
         for (uint64 e = 0; e < 6; ++e) {
-            total += earned[e];
-            settlement.fund(earned[e]);
-            funded += earned[e];
+            uint256 more = bound(earned[e], 0, BUDGET);
+            total += more;
+            settlement.fund(more);
+            funded += more;
             Reward[] memory list = new Reward[](2);
             list[0] = Reward(0, 50, address(0x50), total);
             list[1] = Reward(1, 50, address(0x51), total / 2);

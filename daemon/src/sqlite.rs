@@ -1,4 +1,21 @@
-//! What an operator can do when SQLite fails.
+//! What our databases have in common: connections that are lent only when they are clean, and what an operator can do when SQLite fails.
+
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnection, SqlitePoolOptions};
+
+/// Options of a pool that lends clean connections only ([`is_clean`]) and replaces the others.
+pub fn pool_options() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().before_acquire(|connection, _| Box::pin(is_clean(connection)))
+}
+
+/// Whether nothing of an earlier transaction is left. SQLite itself ends a transaction whose commit fails on a full disk; the driver then fails to
+/// roll it back, counts it as open for ever, and makes every later one a part of it, which no commit ever writes. Such a connection has to be
+/// closed and another one opened.
+pub async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a transaction that was dropped is done before the answer.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
 
 /// The remedy for a result code, as the driver writes it (<https://sqlite.org/rescode.html>; extended codes too). `None` when the driver
 /// gave no code.

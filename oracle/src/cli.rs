@@ -10,6 +10,7 @@ use assay_daemon::keystore::{self, Kdf, KeystoreError, Password};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, AppError};
+use crate::claim::{self, Claim, ClaimError};
 use crate::config::Config;
 use crate::doppelganger::DoppelgangerError;
 use crate::signer::{Protection, ProtectionError};
@@ -48,6 +49,8 @@ enum Command {
     /// Signing protection: what keeps a key from signing two things that contradict each other.
     #[command(subcommand)]
     Protection(ProtectionCommand),
+    /// Draw rewards: this oracle's own, or anybody's.
+    Claim(Claim),
     /// Check a config file and say what it means, without starting anything.
     Config {
         /// The node's config file (TOML).
@@ -129,6 +132,9 @@ pub enum CliError {
     /// What was asked for cannot be printed.
     #[error("standard output cannot be written: {0}; free space, or send the output elsewhere")]
     Output(std::io::Error),
+    /// Rewards.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The node.
     #[error(transparent)]
     App(#[from] AppError),
@@ -158,6 +164,10 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             print(format_args!("parameters {} ({:?})", config.params.params().hash(), config.params))
         }
         Command::Protection(command) => protection(command).await,
+        Command::Claim(arguments) => {
+            let config = load(&arguments.config)?;
+            print(claim::run(&arguments, &config).await?)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use assay_chain::RpcUrls;
 use assay_challenger::link::LinkConfig;
 use assay_core::ids::{Address, OracleId};
 use assay_core::params::Params;
@@ -78,8 +79,9 @@ pub struct KeysConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainSection {
-    /// JSON-RPC over HTTP.
-    pub rpc_url: String,
+    /// JSON-RPC over HTTP: one URL, or a list of nodes that are independent of each other. The first is preferred; what money hangs on
+    /// (final blocks, accepted reports, receipts, nonces) is asked of all. Two notice a lie, three survive one.
+    pub rpc_url: RpcUrls,
     /// EIP-155 chain id.
     pub chain_id: u64,
     /// Contract address.

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod app;
 pub mod beacon;
+pub mod claim;
 pub mod cli;
 pub mod clock;
 pub mod committee;

@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::app::{self, AppError};
 use crate::bench::{self, Bench, BenchError};
 use crate::config::{Config, Limits, Scrub};
+use crate::economy::{self, EconomyError};
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::rebut::{self, Rebut, RebutError};
@@ -49,6 +50,23 @@ enum Command {
     Bench(Bench),
     /// Answers on the chain the storage challenge whose silence is about to be slashed.
     Rebut(Rebut),
+    /// Registers this provider on the chain, and stakes for it.
+    Register(economy::Register),
+    /// Adds stake, or takes it back after the exit.
+    #[command(subcommand)]
+    Stake(economy::Stake),
+    /// Declares capacity that the stake backs.
+    Capacity(economy::Capacity),
+    /// Offers capacity in the market.
+    List(economy::List),
+    /// Takes the offer back.
+    Unlist(economy::InMarket),
+    /// Claims rewards, and withdraws what bookings earned.
+    Claim(economy::Claim),
+    /// Leaves, for ever.
+    Exit(economy::Sending),
+    /// Shows stake, capacity, bookings and pay.
+    Money(economy::MoneyStatus),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +163,9 @@ pub enum CliError {
     /// A silence is not rebutted.
     #[error(transparent)]
     Rebut(#[from] RebutError),
+    /// Money does not move.
+    #[error(transparent)]
+    Economy(#[from] EconomyError),
     /// The measurement.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -193,6 +214,14 @@ pub async fn execute(cli: Cli) -> Result<(), CliError> {
         }
         Command::Bench(arguments) => Ok(bench::run(arguments).await?),
         Command::Rebut(arguments) => Ok(rebut::run(arguments).await?),
+        Command::Register(arguments) => Ok(economy::register(arguments).await?),
+        Command::Stake(command) => Ok(economy::stake(command).await?),
+        Command::Capacity(arguments) => Ok(economy::capacity(arguments).await?),
+        Command::List(arguments) => Ok(economy::list(arguments).await?),
+        Command::Unlist(arguments) => Ok(economy::unlist(arguments).await?),
+        Command::Claim(arguments) => Ok(economy::claim(arguments).await?),
+        Command::Exit(arguments) => Ok(economy::exit(arguments).await?),
+        Command::Money(arguments) => Ok(economy::show(arguments).await?),
     }
 }
 
@@ -277,7 +306,7 @@ fn load(path: &Path) -> Result<Config, CliError> {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+pub(crate) fn address(text: &str) -> Result<Address, String> {
     Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }
 

@@ -11,6 +11,7 @@ pub mod challenge;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod economy;
 pub mod error;
 pub mod files;
 pub mod given;

@@ -171,20 +171,20 @@ struct Epochs {
 }
 
 /// An oracle's REST API.
-struct Api {
+pub(crate) struct Api {
     base: String,
     client: reqwest::Client,
 }
 
 impl Api {
-    fn new(base: &str) -> Result<Self, RebutError> {
+    pub(crate) fn new(base: &str) -> Result<Self, RebutError> {
         let base = base.trim_end_matches('/').to_owned();
         let client = reqwest::Client::builder().timeout(API_TIMEOUT).build();
         Ok(Self { client: client.map_err(|error| RebutError::Api { url: base.clone(), reason: error.to_string() })?, base })
     }
 
     /// `None` where there is nothing.
-    async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, RebutError> {
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, RebutError> {
         let url = format!("{}{path}", self.base);
         let failed = |error: reqwest::Error| RebutError::Api { url: url.clone(), reason: error.to_string() };
         let response = self.client.get(&url).send().await.map_err(failed)?;
@@ -248,7 +248,7 @@ pub(crate) async fn run(arguments: Rebut) -> Result<(), RebutError> {
     ))?;
     let answer = answer(&config, receipt_key, challenge).await?;
     say(&format!("This store holds all {} chunks that were asked for, and they lead to the claims.", challenge.samples().len()))?;
-    let rpc = Rpc::connect(&arguments.rpc).await?;
+    let rpc = Rpc::connect(arguments.rpc.as_str()).await?;
     rpc.check_chain(config.chain_id)?;
     rpc.check_code("settlement", &config.settlement).await?;
     say(&format!(

@@ -223,14 +223,14 @@ pub async fn deploy_registries(rpc_url: &str, spec: &DeploySpec) -> Result<Regis
         chain.send("buildSnapshot", &DEPLOYER, &oracle_registry, call).await?;
     }
     chain.settle().await?;
-    let chain = ChainConfig { rpc_url: rpc_url.to_owned(), chain_id: chain.chain_id, oracle_registry, provider_registry, settlement: None };
+    let chain = ChainConfig { rpc_url: rpc_url.into(), chain_id: chain.chain_id, oracle_registry, provider_registry, settlement: None };
     Ok(Registries { chain, token })
 }
 
 /// Deploys the settlement last, with its genesis ahead, and fills its pool.
 pub async fn deploy_settlement(registries: &Registries, spec: &DeploySpec) -> Result<Deployment, DeployError> {
     let Registries { chain: config, token } = registries;
-    let mut chain = Stream::open(&config.rpc_url).await?;
+    let mut chain = Stream::open(config.rpc_url.first()).await?;
     chain.endow(&SETTLEMENT_DEPLOYER).await?;
     let genesis_s = chain.now_s().await? + spec.genesis_delay_s.max(MIN_GENESIS_DELAY_S);
     let arguments = settlement_config(spec, token, &config.oracle_registry, &config.provider_registry, genesis_s);

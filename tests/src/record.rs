@@ -100,6 +100,20 @@ impl Record {
         Ok(found)
     }
 
+    /// Epochs whose commit of `oracle` lies in the log by itself, not inside a proposal.
+    pub async fn commits_of(&self, oracle: OracleId) -> Result<BTreeSet<u64>, RecordError> {
+        let rows: Vec<(Vec<u8>,)> = self.rows("SELECT message FROM inputs ORDER BY sequence").await?;
+        let mut epochs = BTreeSet::new();
+        for (message,) in rows {
+            if let LogEntry::Received(Message::Commit(signed)) = LogEntry::decode(&message).map_err(|_| self.malformed("an input"))?
+                && signed.commit.oracle == oracle
+            {
+                epochs.insert(signed.commit.epoch);
+            }
+        }
+        Ok(epochs)
+    }
+
     /// The export of the record of what the verdict key signed.
     pub async fn signed(&self, oracle: OracleId) -> Result<BTreeMap<Place, Hash32>, RecordError> {
         let config = self.dir.join("oracle.toml");

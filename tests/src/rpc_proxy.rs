@@ -78,8 +78,20 @@ struct Shared {
 #[derive(Clone, Debug, Default)]
 struct Order {
     lie: Option<Lie>,
-    /// Several have this order: only the one that could lie first does, named here by its URL.
-    first: Option<Arc<OnceLock<String>>>,
+    /// Several have these orders: of each only the one that could lie first tells it, named here by its URL.
+    for_first: Vec<(Lie, First)>,
+}
+
+/// The URL of the one that could lie first.
+pub type First = Arc<OnceLock<String>>;
+
+impl Order {
+    /// What is told in answer to a method, its own lie before those for the first.
+    fn about(&self, method: &str) -> (Option<Lie>, Option<&First>) {
+        let own = self.lie.filter(|lie| lie.concerns(method));
+        let for_first = self.for_first.iter().find(|(lie, _)| own.is_none() && lie.concerns(method));
+        (own.or(for_first.map(|(lie, _)| *lie)), for_first.map(|(_, first)| first))
+    }
 }
 
 impl RpcProxy {
@@ -104,12 +116,17 @@ impl RpcProxy {
 
     /// Lies from now on, or tells the truth.
     pub fn set(&self, lie: Option<Lie>) {
-        self.shared.order.send_replace(Order { lie, first: None });
+        self.shared.order.send_modify(|order| order.lie = lie);
     }
 
-    /// Lies from now on, unless another that was given the same `first` had the occasion before.
-    pub fn set_for_first(&self, lie: Lie, first: &Arc<OnceLock<String>>) {
-        self.shared.order.send_replace(Order { lie: Some(lie), first: Some(first.clone()) });
+    /// Changes answers from now on, unless another that was given the same `first` had the occasion before.
+    pub fn set_for_first(&self, lie: Lie, first: &First) {
+        self.shared.order.send_modify(|order| order.for_first.push((lie, first.clone())));
+    }
+
+    /// Ends what [`Self::set_for_first`] began.
+    pub fn end_for_first(&self, lie: Lie) {
+        self.shared.order.send_modify(|order| order.for_first.retain(|(other, _)| *other != lie));
     }
 
     /// Answers so far that were not what the chain says, or not in time.
@@ -153,7 +170,7 @@ impl Shared {
     async fn reply_one(&self, mut request: Value, order: &Order) -> Result<Value, AnvilError> {
         let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
         let asked = request.clone();
-        let lie = order.lie.filter(|lie| lie.concerns(&method) && self.is_first(order));
+        let (lie, first) = order.about(&method);
         match lie {
             Some(Lie::HeadHeld(blocks)) => until(&mut request, &method, self.head().await?.saturating_sub(blocks)),
             Some(Lie::OldAnswers(blocks)) => until(&mut request, &method, self.head().await?.saturating_sub(blocks)),
@@ -168,14 +185,18 @@ impl Shared {
             Some(Lie::NoReceipt) => set_result(&mut told, Value::Null),
             _ => {}
         }
+        // Whoever is told the truth anyway has not had the occasion.
+        if told != truth && !self.is_first(first) {
+            told = truth.clone();
+        }
         if request != asked || told != truth {
             self.told.fetch_add(1, Ordering::Relaxed);
         }
         Ok(told)
     }
 
-    fn is_first(&self, order: &Order) -> bool {
-        order.first.as_ref().is_none_or(|first| *first.get_or_init(|| self.url.clone()) == self.url)
+    fn is_first(&self, first: Option<&First>) -> bool {
+        first.is_none_or(|first| *first.get_or_init(|| self.url.clone()) == self.url)
     }
 
     async fn head(&self) -> Result<u64, AnvilError> {

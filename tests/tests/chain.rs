@@ -22,6 +22,7 @@ use assay_proto::provider::v1::ingest_client::IngestClient;
 use assay_proto::provider::v1::provider_client::ProviderClient;
 use assay_tests::anvil::{Anvil, CHAIN_ID};
 use assay_tests::deploy::{DeploySpec, Deployment, OracleSpec, ProviderSpec, deploy};
+use assay_tests::rpc_proxy::{Lie, RpcProxy};
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -97,7 +98,8 @@ async fn an_endless_answer_is_cut_off() {
     let big = Arc::new(" ".repeat(24 * 1024 * 1024));
     let router = axum::Router::new().fallback(move || async move { big.as_str().to_owned() });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let config = ChainConfig { rpc_url, chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
+    let config =
+        ChainConfig { rpc_url: rpc_url.into(), chain_id: 1, oracle_registry: address(1), provider_registry: address(2), settlement: None };
     let error = Client::connect(config).await.err().unwrap();
     assert!(matches!(error, ChainError::TooLarge { .. }), "{error}");
 }
@@ -939,10 +941,147 @@ async fn many_rebuttals_are_read_in_parts() {
     assert_eq!((ids(&at_once.found), at_once.next_block), (all.clone(), latest + 1), "four megabytes in one answer");
 
     let rpc_url = stingy_rpc(silence.anvil.url().to_owned()).await;
-    let client = Client::connect(ChainConfig { rpc_url, ..silence.client.config().clone() }).await.unwrap();
+    let client = Client::connect(ChainConfig { rpc_url: rpc_url.into(), ..silence.client.config().clone() }).await.unwrap();
     let first = client.rebuttals(0, latest).await.unwrap();
     assert_eq!((first.found.len(), first.next_block), (64, latest - 2), "it pauses behind the block that had enough");
     let second = client.rebuttals(first.next_block, latest).await.unwrap();
     assert_eq!((second.found.len(), second.next_block), (2, latest + 1));
     assert_eq!([first.found, second.found].concat(), at_once.found);
+}
+
+// ---- an outbox whose node lies
+
+impl Bench {
+    /// An outbox whose node can be made to lie.
+    async fn open_behind_proxy(&self, proxy: &RpcProxy) -> Outbox {
+        let config = ChainConfig { rpc_url: proxy.url().into(), ..self.client.config().clone() };
+        let client = Client::connect(config).await.unwrap();
+        let options = SqliteConnectOptions::new().filename(self.dir.path().join("outbox.db")).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let config = OutboxConfig { poll_interval: Duration::from_millis(100), ..OutboxConfig::default() };
+        Outbox::open(pool, client, Self::key(), config).await.unwrap()
+    }
+
+    /// All states and nonces, by intent, as they lie on the disk.
+    async fn nonces(&self, outbox: &Outbox, intents: &[&str]) -> Vec<(State, Option<u64>)> {
+        let mut nonces = Vec::new();
+        for intent in intents {
+            let status = outbox.status(intent).await.unwrap().unwrap();
+            nonces.push((status.state, status.nonce));
+        }
+        nonces
+    }
+}
+
+const SET: [&str; 3] = ["report/3", "claim/3", "slash/3"];
+
+// Defence: `Outbox::close_gap`; without it one wrong count stops the outbox for good: all it signs waits behind nonces that nobody used.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wrong_count_of_transactions_holds_nothing_up() {
+    let bench = Bench::new().await;
+    let proxy = RpcProxy::start(bench.anvil.url()).await.unwrap();
+    let outbox = bench.open_behind_proxy(&proxy).await;
+    for (intent, amount) in SET.into_iter().zip([1, 10, 100]) {
+        outbox.enqueue(intent, bench.token, Bench::mint(amount)).await.unwrap();
+    }
+    proxy.set(Some(Lie::WrongNonce(3)));
+    outbox.sign_queued().await.unwrap();
+    proxy.set(None);
+    outbox.send_signed().await.unwrap();
+    let behind = [3, 4, 5].map(|nonce| (State::Broadcast, Some(nonce)));
+    assert_eq!(bench.nonces(&outbox, &SET).await, behind);
+
+    bench.run_until_settled(&outbox, SET[2]).await;
+    assert_eq!(bench.nonces(&outbox, &SET).await, [0, 1, 2].map(|nonce| (State::Finalized, Some(nonce))));
+}
+
+// Defence: `attempts::offered`; without it the pool refuses a new transaction for a nonce of which it still has an old one, and the old one, which
+// was sent anew long ago, is executed a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_behind_a_gap_is_outbid_by_what_gets_its_nonce() {
+    let bench = Bench::new().await;
+    let proxy = RpcProxy::start(bench.anvil.url()).await.unwrap();
+    let outbox = bench.open_behind_proxy(&proxy).await;
+    outbox.enqueue("report/3", bench.token, Bench::mint(1)).await.unwrap();
+    proxy.set(Some(Lie::WrongNonce(1)));
+    outbox.sign_queued().await.unwrap();
+    proxy.set(None);
+    outbox.send_signed().await.unwrap();
+    let stale = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!(stale.nonce, Some(1));
+
+    // Both new ones are there before the next block: the first fills the gap, and the second takes the place of the stale copy.
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    while outbox.status("report/3").await.unwrap().unwrap().nonce != Some(0) {
+        outbox.step().await.unwrap();
+    }
+    outbox.enqueue("report/4", bench.token, Bench::mint(10)).await.unwrap();
+    outbox.step().await.unwrap();
+    assert_eq!(bench.nonces(&outbox, &["report/3", "report/4"]).await, [0, 1].map(|nonce| (State::Broadcast, Some(nonce))));
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    bench.run_until_settled(&outbox, "report/4").await;
+    assert_eq!((bench.minted().await, bench.nonce().await), (11, 2), "each once");
+    let receipt = bench.anvil.rpc("eth_getTransactionReceipt", json!([stale.tx_hash.unwrap()])).await.unwrap();
+    assert!(receipt.is_null());
+}
+
+// Defence: `close_gap` brings back what is done and not on the chain; without it the next transactions wait for ever for one that was forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_called_final_and_left_the_chain_is_sent_again() {
+    let bench = Bench::new().await;
+    let proxy = RpcProxy::start(bench.anvil.url()).await.unwrap();
+    let outbox = bench.open_behind_proxy(&proxy).await;
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(1)).await.unwrap();
+    outbox.step().await.unwrap();
+    bench.anvil.mine(1).await.unwrap();
+    proxy.set(Some(Lie::NewestFinal));
+    outbox.step().await.unwrap();
+    proxy.set(None);
+    let done = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!((done.state, done.nonce), (State::Finalized, Some(0)));
+    bench.anvil.rollback(1).await.unwrap();
+    bench.anvil.drop_pending().await.unwrap();
+    assert_eq!((bench.minted().await, bench.nonce().await), (0, 0));
+
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    outbox.enqueue("report/4", bench.token, Bench::mint(10)).await.unwrap();
+    bench.run_until_settled(&outbox, "report/4").await;
+    let again = bench.run_until_settled(&outbox, "report/3").await;
+    assert_eq!((again.state, again.nonce, again.tx_hash), (State::Finalized, Some(0), done.tx_hash));
+    assert_eq!((bench.minted().await, bench.nonce().await), (11, 2));
+}
+
+// Defence: `Outbox::find` looks for what was signed under other nonces too; without it an intent whose nonces were only denied is executed twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_was_given_up_and_is_mined_after_all_counts() {
+    let bench = Bench::new().await;
+    let proxy = RpcProxy::start(bench.anvil.url()).await.unwrap();
+    let outbox = bench.open_behind_proxy(&proxy).await;
+    // The block that will be shown as the newest comes after the contracts.
+    bench.anvil.mine(6).await.unwrap();
+    // Somebody uses the key by hand, and the node that knew it forgets: the chain is shown as it was before.
+    let by_hand = json!([{ "from": outbox.sender(), "to": address(1), "value": "0x1", "gas": "0x5208" }]);
+    bench.anvil.rpc("eth_sendTransaction", by_hand).await.unwrap();
+    while bench.nonce().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.anvil.set_interval_mining(0).await.unwrap();
+    bench.anvil.mine(2).await.unwrap();
+    outbox.enqueue("report/3", bench.token, Bench::mint(5)).await.unwrap();
+    outbox.step().await.unwrap();
+    let first = outbox.status("report/3").await.unwrap().unwrap();
+    assert_eq!((first.state, first.nonce), (State::Broadcast, Some(1)));
+    proxy.set(Some(Lie::HeadHeld(6)));
+    while outbox.status("report/3").await.unwrap().unwrap().state != State::Queued {
+        outbox.close_gap().await.unwrap();
+    }
+    outbox.sign_queued().await.unwrap();
+    assert_eq!(outbox.status("report/3").await.unwrap().unwrap().nonce, Some(0), "taken by hand");
+    bench.anvil.mine(1).await.unwrap();
+    proxy.set(None);
+    bench.anvil.set_interval_mining(1).await.unwrap();
+    let status = bench.run_until_settled(&outbox, "report/3").await;
+    assert_eq!((status.state, status.nonce, status.tx_hash), (State::Finalized, Some(1), first.tx_hash));
+    assert_eq!((bench.minted().await, bench.nonce().await), (5, 2), "once");
 }

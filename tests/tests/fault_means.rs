@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assay_tests::anvil::Anvil;
@@ -75,6 +76,28 @@ async fn an_rpc_tells_each_lie_and_then_the_truth() {
     assert_eq!((number(&block("finalized").await["number"]), nonce().await, receipt().await.is_null()), (final_block, 1, false));
     assert_eq!(proxy.told(), told, "the truth is no lie");
     assert!(told >= 9, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_rpcs_the_first_that_could_lie_does_and_the_others_do_not() {
+    let anvil = Anvil::start().await.unwrap();
+    let (one, two) = (RpcProxy::start(anvil.url()).await.unwrap(), RpcProxy::start(anvil.url()).await.unwrap());
+    let account = format!("0x{}", "a1".repeat(20));
+    let nonce = async |proxy: &RpcProxy| number(&ask(proxy.url(), "eth_getTransactionCount", json!([account, "latest"])).await.unwrap());
+    let (of_nonce, of_receipt) = (Arc::default(), Arc::default());
+    for proxy in [&one, &two] {
+        proxy.set_for_first(Lie::WrongNonce(3), &of_nonce);
+        proxy.set_for_first(Lie::NoReceipt, &of_receipt);
+    }
+    // There is no receipt anyway: that is no occasion.
+    let unknown = format!("0x{}", "b1".repeat(32));
+    assert!(ask(one.url(), "eth_getTransactionReceipt", json!([unknown])).await.unwrap().is_null());
+    assert!(of_receipt.get().is_none() && one.told() == 0);
+    assert_eq!((nonce(&two).await, nonce(&one).await, nonce(&two).await), (3, 0, 3));
+    // The end of one lie leaves the others alone.
+    two.set(Some(Lie::WrongNonce(1)));
+    two.end_for_first(Lie::WrongNonce(3));
+    assert_eq!(nonce(&two).await, 1);
 }
 
 async fn echo_server() -> SocketAddr {

@@ -7,6 +7,7 @@ use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use clap::{Args, Parser, Subcommand};
 
+use super::market;
 use crate::range;
 use crate::source::Source;
 use crate::verify::DEFAULT_SAMPLES;
@@ -37,6 +38,17 @@ pub(super) enum Command {
     Move(Move),
     /// Gives a claim up, so that its provider need not hold the replica any longer.
     Release(Release),
+    /// Shows what capacity costs now, and at whom.
+    Quote(market::Quote),
+    /// Books capacity and pays for it in advance.
+    Book(market::Book),
+    /// Adds epochs to a booking.
+    Extend(market::Extend),
+    /// What came back for bad epochs.
+    #[command(subcommand)]
+    Credit(market::Credit),
+    /// Lists bookings, with what is left in escrow.
+    Bookings(market::Mine),
 }
 
 #[derive(Debug, Args)]
@@ -332,7 +344,7 @@ pub(super) fn either(file: Option<PathBuf>, dir: Option<PathBuf>) -> Option<Sour
     file.map(Source::File).or(dir.map(Source::Directory))
 }
 
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }
 

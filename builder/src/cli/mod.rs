@@ -1,6 +1,7 @@
 //! The command line of `assay-builder`.
 
 mod args;
+mod market;
 mod talk;
 
 use std::path::Path;
@@ -42,6 +43,11 @@ pub async fn execute(cli: cli::Cli) -> Result<(), BuilderError> {
         Command::Status(arguments) => run_status(arguments).await,
         Command::Move(arguments) => run_move(arguments).await,
         Command::Release(arguments) => run_release(arguments).await,
+        Command::Quote(arguments) => market::quote(arguments).await,
+        Command::Book(arguments) => market::book(arguments).await,
+        Command::Extend(arguments) => market::extend(arguments).await,
+        Command::Credit(command) => market::credit(command).await,
+        Command::Bookings(arguments) => market::bookings(arguments).await,
     }
 }
 

@@ -1,21 +1,21 @@
 //! The outbox's loop. Every step starts from the table, so that the first step after a crash is a step like any other.
 
 use alloy_eips::BlockId;
-use alloy_rpc_types_eth::TransactionReceipt;
 use assay_core::hash::Hash32;
 use assay_daemon::persistence::{Write, durable};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::row::{Queued, Sent, State};
+use super::store::Counts;
 use super::{Outbox, OutboxError, attempts, store};
 use crate::ChainError;
-use crate::transaction::{self, Draft, TransactionError};
+use crate::transaction::{self, Draft, Fees, Receipt, TransactionError};
 
 /// A transaction in a block.
 struct Found {
-    receipt: TransactionReceipt,
-    block: u64,
+    tx_hash: Hash32,
+    receipt: Receipt,
     cancels: bool,
 }
 
@@ -50,6 +50,7 @@ impl Outbox {
             self.send_signed().await?;
         }
         self.poll_receipts().await?;
+        self.close_gap().await?;
         self.raise_fees().await?;
         store::unfinished(&self.0.pool).await
     }
@@ -84,8 +85,14 @@ impl Outbox {
         // Asked before the receipts: a receipt seen later in a block up to this height is final.
         let finalized = self.0.client.finalized().await?.number;
         for row in rows {
-            if self.poll(&row, finalized).await? {
-                self.changed();
+            match self.poll(&row, finalized).await {
+                Ok(false) => {}
+                Ok(true) => self.changed(),
+                // The other rows may be clear.
+                Err(OutboxError::Chain(error @ ChainError::Differ { .. })) => {
+                    debug!(intent = row.intent, nonce = row.nonce, %error, "whether it is mined is not known yet");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -118,13 +125,18 @@ impl Outbox {
         };
         let fees = transaction::current_fees(rpc, inner.config.max_fee_per_gas_wei).await?;
         let chain_id = rpc.chain_id();
-        let count = transaction::count(rpc, &inner.sender, BlockId::pending()).await?;
-        let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
-        let sign = |nonce| Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?);
-        let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, count, sign);
+        let count = async |at| transaction::count(rpc, &inner.sender, at).await;
+        let counts = Counts { mined: count(BlockId::latest()).await?, pending: count(BlockId::pending()).await? };
+        let sign = |nonce, offered: Option<Fees>| {
+            // A pool that still has what was signed for this nonce before takes only a dearer one.
+            let fees = offered.map_or(Ok(fees), |offered| offered.raised(fees, inner.config.max_fee_per_gas_wei))?;
+            let draft = Draft { chain_id, to: &row.to, calldata: &row.calldata, gas_limit, fees };
+            Ok(draft.sign(nonce, &inner.key).map_err(TransactionError::Key)?)
+        };
+        let stored = store::sign_queued(&inner.pool, row.id, chain_id, &inner.sender, counts, sign);
         let signed = durable(Write::SIGNED, stored).await?;
         if let Some(signed) = signed {
-            debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, ?fees, "signed");
+            debug!(intent = signed.intent, nonce = signed.nonce, gas_limit, "signed");
         }
         Ok(())
     }
@@ -149,40 +161,47 @@ impl Outbox {
     /// Returns whether the row changed.
     async fn poll(&self, row: &Sent, finalized: u64) -> Result<bool, OutboxError> {
         let inner = &*self.0;
-        let Some(Found { receipt, block, cancels }) = self.find(row).await? else {
+        let Some(Found { tx_hash, receipt, cancels }) = self.find(row).await? else {
             return self.poll_missing(row).await;
         };
+        let block = receipt.block;
         let failure = match cancels {
             true => Some("cancelled".to_owned()),
-            false => (!receipt.status()).then(|| format!("reverted in block {block}")),
+            false => (!receipt.succeeded).then(|| format!("reverted in block {block}")),
         };
         let mined = store::mined(&inner.pool, row.id, block, receipt.gas_used, failure.as_deref());
         // Looked at again until the block is final: only the first look writes.
         let mut changed = if row.state == State::Mined { mined.await? } else { durable(Write::MINED, mined).await? };
         if block <= finalized {
             let end = if failure.is_some() { State::Reverted } else { State::Finalized };
-            let cost_wei = receipt.effective_gas_price.saturating_mul(receipt.gas_used.into());
-            attempts::note_cost(&inner.pool, &Hash32(receipt.transaction_hash.0), cost_wei).await?;
+            let cost_wei = receipt.gas_price_wei.saturating_mul(receipt.gas_used.into());
+            attempts::note_cost(&inner.pool, &tx_hash, cost_wei).await?;
             changed |= durable(Write::FINAL, store::move_state(&inner.pool, row.id, State::Mined, end)).await?;
             info!(intent = row.intent, block, gas_used = receipt.gas_used, state = end.as_str(), "done");
         }
         Ok(changed)
     }
 
-    /// The receipt of the row's transaction, or of one that it replaced: any of them may be mined, and that one is the row's own then.
+    /// The receipt of the row's transaction, or of one that was signed for it before: any of them may be mined, and that one is the row's own then.
     async fn find(&self, row: &Sent) -> Result<Option<Found>, OutboxError> {
         let rpc = self.0.client.rpc();
-        let attempts = attempts::of(&self.0.pool, row.id, row.nonce).await?;
+        let attempts = attempts::of(&self.0.pool, row.id).await?;
         for attempt in &attempts {
-            let Some((receipt, block)) = transaction::receipt(rpc, &attempt.tx_hash).await? else { continue };
-            if attempt.tx_hash != row.tx_hash {
-                attempts::adopt(&self.0.pool, row.id, &attempt.tx_hash).await?;
+            let of_this_nonce = attempt.nonce == row.nonce;
+            if attempt.is_final && !of_this_nonce {
+                continue;
             }
-            return Ok(Some(Found { receipt, block, cancels: attempt.cancels }));
+            let Some(receipt) = transaction::receipt(rpc, &attempt.tx_hash).await? else { continue };
+            // One of another nonce that failed decides nothing: the row's own may still succeed.
+            let counts = of_this_nonce || (receipt.succeeded && !attempt.cancels);
+            if !counts || (attempt.tx_hash != row.tx_hash && !attempts::adopt(&self.0.pool, row.id, attempt).await?) {
+                continue;
+            }
+            return Ok(Some(Found { tx_hash: attempt.tx_hash, receipt, cancels: attempt.cancels }));
         }
         // A row of an earlier version has no attempts.
         let found = if attempts.is_empty() { transaction::receipt(rpc, &row.tx_hash).await? } else { None };
-        Ok(found.map(|(receipt, block)| Found { receipt, block, cancels: false }))
+        Ok(found.map(|receipt| Found { tx_hash: row.tx_hash, receipt, cancels: false }))
     }
 
     async fn poll_missing(&self, row: &Sent) -> Result<bool, OutboxError> {

@@ -9,6 +9,7 @@
 mod attempts;
 mod driver;
 mod forecast;
+mod gap;
 mod replace;
 mod row;
 mod store;
@@ -132,6 +133,8 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// What needs a person.
     alert: watch::Sender<Option<String>>,
+    /// A gap below our nonces that one poll has seen.
+    gap: watch::Sender<Option<gap::Gap>>,
 }
 
 impl Outbox {
@@ -142,7 +145,8 @@ impl Outbox {
         let sender = key.address();
         store::refuse_other_senders(&pool, client.config().chain_id, &sender).await?;
         let (changes, _) = watch::channel(0);
-        Ok(Self(Arc::new(Inner { pool, client, key, sender, config, wake: Notify::new(), changes, alert: watch::channel(None).0 })))
+        let (alert, gap) = (watch::channel(None).0, watch::channel(None).0);
+        Ok(Self(Arc::new(Inner { pool, client, key, sender, config, wake: Notify::new(), changes, alert, gap })))
     }
 
     /// The address that sends and pays.
@@ -150,7 +154,7 @@ impl Outbox {
         self.0.sender
     }
 
-    /// Wants a call on the chain, once. Asking again with the same contents changes nothing; with others it is
+    /// Wants a call on the chain, once; executed a second time, it must move nothing ([`gap`]). Asking again with the same contents changes nothing; with others it is
     /// [`OutboxError::Conflict`]. When this returns, the intent is on disk.
     pub async fn enqueue(&self, intent: &str, to: Address, calldata: Vec<u8>) -> Result<(), OutboxError> {
         let mut connection = self.0.pool.acquire().await?;

@@ -20,8 +20,7 @@ impl Outbox {
             self.set_alert(None);
             return Ok(());
         };
-        let attempts = attempts::of(&self.0.pool, row.id, row.nonce).await?;
-        let Some(last) = attempts.first() else { return Ok(()) };
+        let Some(last) = &attempts::newest(&self.0.pool, row).await? else { return Ok(()) };
         if u128::from(attempts::now_ms().saturating_sub(last.signed_ms)) < self.0.config.raise_after.as_millis() {
             return Ok(());
         }
@@ -51,8 +50,7 @@ impl Outbox {
         }
         let rows = store::in_flight(&self.0.pool).await?;
         let Some(row) = rows.iter().find(|row| row.intent == intent && row.state != State::Mined) else { return Ok(false) };
-        let attempts = attempts::of(&self.0.pool, row.id, row.nonce).await?;
-        let Some(last) = attempts.first() else { return Ok(false) };
+        let Some(last) = &attempts::newest(&self.0.pool, row).await? else { return Ok(false) };
         let replaced = last.cancels || self.replace(row, last, true).await?;
         self.wake();
         Ok(replaced)

@@ -7,7 +7,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::row::{self, Queued, Sent, State};
 use super::{OutboxError, Status, attempts};
-use crate::transaction::SignedTx;
+use crate::transaction::{Fees, SignedTx};
 
 const TABLES: [&str; 2] =
     [include_str!("../../../migrations/sqlite/0002_outbox.sql"), include_str!("../../../migrations/sqlite/0005_outbox_attempts.sql")];
@@ -99,15 +99,24 @@ pub(super) async fn in_flight(pool: &SqlitePool) -> Result<Vec<Sent>, OutboxErro
     rows.iter().map(row::sent).collect()
 }
 
-/// Picks the nonce, lets `sign` make the transaction and stores both, in one database transaction. The nonce is the
-/// chain's count or the one after our last, whichever is higher. `None` when the row is no longer queued.
+/// How many transactions of the sender the chain counts.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    pub mined: u64,
+    /// With those that wait in the node's pool.
+    pub pending: u64,
+}
+
+/// Picks the nonce, lets `sign` make the transaction (of the nonce and the most that was offered for it before) and stores both, in one
+/// database transaction. The nonce is the chain's count or the one after our last, whichever is higher; what waits in a pool counts too, unless
+/// it is a copy of ours that was given up and is now replaced. `None` when the row is no longer queued.
 pub(super) async fn sign_queued(
     pool: &SqlitePool,
     id: i64,
     chain_id: u64,
     sender: &Address,
-    chain_count: u64,
-    sign: impl FnOnce(u64) -> Result<SignedTx, OutboxError>,
+    counts: Counts,
+    sign: impl FnOnce(u64, Option<Fees>) -> Result<SignedTx, OutboxError>,
 ) -> Result<Option<Sent>, OutboxError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let row = sqlx::query("SELECT max(nonce) AS last FROM outbox WHERE chain_id = ? AND sender = ?")
@@ -116,8 +125,10 @@ pub(super) async fn sign_queued(
         .fetch_one(&mut *tx)
         .await?;
     let after_ours = row.try_get::<Option<i64>, _>("last")?.map_or(0, |last| last as u64 + 1);
-    let nonce = after_ours.max(chain_count);
-    let signed = sign(nonce)?;
+    let next = after_ours.max(counts.mined);
+    let offered = attempts::offered(&mut tx, chain_id, sender, next).await?;
+    let nonce = if offered.is_some() { next } else { next.max(counts.pending) };
+    let signed = sign(nonce, offered)?;
     let stored = sqlx::query(
         "UPDATE outbox SET state = 'signed', nonce = ?, raw_tx = ?, tx_hash = ?, error = NULL, updated_s = ?
          WHERE id = ? AND state = 'queued' RETURNING id, intent, state, nonce, raw_tx, tx_hash",
@@ -239,6 +250,6 @@ pub(super) async fn note_error(pool: &SqlitePool, id: i64, error: &str) -> Resul
 }
 
 /// For people who read the table; nothing is decided by it.
-fn now_s() -> i64 {
+pub(super) fn now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
 }

@@ -9,8 +9,8 @@ mod sign;
 
 use alloy_eips::BlockId;
 use alloy_json_rpc::{ErrorPayload, RpcError};
-use alloy_primitives::Bytes;
-use alloy_provider::Provider;
+use alloy_primitives::{B256, Bytes};
+use alloy_provider::{Provider, RootProvider};
 use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
@@ -83,10 +83,11 @@ pub(crate) async fn gas_limit(
     Ok(gas.saturating_add(u64::try_from(margin).unwrap_or(u64::MAX)))
 }
 
-/// How many transactions of a sender the chain counts as of a block.
+/// How many transactions of a sender the chain counts as of a block. A count that is too low costs a refused transaction, one that is
+/// too high leaves a gap that nothing behind it passes: more than half of the endpoints must reach it.
 pub(crate) async fn count(rpc: &Rpc, sender: &Address, at: BlockId) -> Result<u64, ChainError> {
-    let count = rpc.provider().get_transaction_count(convert::to_alloy(sender)).block_id(at).await;
-    count.map_err(|error| rpc.error("eth_getTransactionCount", error))
+    let sender = convert::to_alloy(sender);
+    rpc.vouched("eth_getTransactionCount", |provider| async move { provider.get_transaction_count(sender).block_id(at).await }).await
 }
 
 /// What a sender has, wei.
@@ -95,11 +96,14 @@ pub(crate) async fn balance(rpc: &Rpc, sender: &Address) -> Result<u128, ChainEr
     Ok(balance.map_err(|error| rpc.error("eth_getBalance", error))?.saturating_to())
 }
 
-/// Hands a signed transaction over.
+/// Hands a signed transaction over, to every endpoint: one of them may take it and pass it to nobody.
 pub(crate) async fn submit(rpc: &Rpc, raw: &[u8]) -> Result<(), ChainError> {
-    let sent: Result<alloy_primitives::B256, _> =
-        rpc.provider().client().request("eth_sendRawTransaction", (Bytes::copy_from_slice(raw),)).await;
-    sent.map(drop).map_err(|error| rpc.error("eth_sendRawTransaction", error))
+    let raw = Bytes::copy_from_slice(raw);
+    rpc.tell_all("eth_sendRawTransaction", |provider| {
+        let raw = raw.clone();
+        async move { provider.client().request::<_, B256>("eth_sendRawTransaction", (raw,)).await }
+    })
+    .await
 }
 
 /// Whether the node knows a transaction, mined or not.
@@ -108,11 +112,31 @@ pub(crate) async fn is_known(rpc: &Rpc, tx_hash: &Hash32) -> Result<bool, ChainE
     Ok(known.map_err(|error| rpc.error("eth_getTransactionByHash", error))?.is_some())
 }
 
-/// A transaction's receipt and its block; `None` while it is in no block.
-pub(crate) async fn receipt(rpc: &Rpc, tx_hash: &Hash32) -> Result<Option<(TransactionReceipt, u64)>, ChainError> {
-    let receipt = rpc.provider().get_transaction_receipt(tx_hash.0.into()).await;
-    let receipt = receipt.map_err(|error| rpc.error("eth_getTransactionReceipt", error))?;
-    Ok(receipt.and_then(|receipt| receipt.block_number.map(|block| (receipt, block))))
+/// What became of a transaction that is in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub block: u64,
+    pub block_hash: Option<B256>,
+    pub succeeded: bool,
+    pub gas_used: u64,
+    pub gas_price_wei: u128,
+}
+
+/// A transaction's receipt; `None` while it is in no block. More than half of the endpoints must say so.
+pub(crate) async fn receipt(rpc: &Rpc, tx_hash: &Hash32) -> Result<Option<Receipt>, ChainError> {
+    let tx_hash = B256::from(tx_hash.0);
+    let ask = |provider: RootProvider| async move { Ok(provider.get_transaction_receipt(tx_hash).await?.and_then(in_block)) };
+    rpc.agreed("eth_getTransactionReceipt", ask).await
+}
+
+fn in_block(receipt: TransactionReceipt) -> Option<Receipt> {
+    Some(Receipt {
+        block: receipt.block_number?,
+        block_hash: receipt.block_hash,
+        succeeded: receipt.status(),
+        gas_used: receipt.gas_used,
+        gas_price_wei: receipt.effective_gas_price,
+    })
 }
 
 fn reverts(payload: &ErrorPayload) -> bool {

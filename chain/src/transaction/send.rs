@@ -74,10 +74,10 @@ async fn wait(rpc: &Rpc, tx_hash: Hash32, config: &SendConfig) -> Result<Mined, 
     let deadline = Instant::now() + config.receipt_timeout;
     loop {
         match super::receipt(rpc, &tx_hash).await {
-            Ok(Some((receipt, block_number))) if receipt.status() => {
-                return Ok(Mined { tx_hash, block_number, gas_used: receipt.gas_used });
+            Ok(Some(receipt)) if receipt.succeeded => {
+                return Ok(Mined { tx_hash, block_number: receipt.block, gas_used: receipt.gas_used });
             }
-            Ok(Some((_, block_number))) => return Err(TransactionError::Reverted { tx_hash, block_number }),
+            Ok(Some(receipt)) => return Err(TransactionError::Reverted { tx_hash, block_number: receipt.block }),
             Ok(None) => {}
             // It is on its way: the caller must learn its hash, whatever the node does now.
             Err(error) => debug!(%error, "no word about the receipt, asking again"),

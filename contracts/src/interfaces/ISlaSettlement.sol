@@ -100,6 +100,8 @@ interface ISlaSettlement {
     error WindowOpen(uint256 until);
     error InvalidProof();
     error NothingToClaim();
+    /// All claims together would exceed the budgets of the epochs up to the report's.
+    error ClaimsExceedBudgets(uint256 total, uint256 most);
     error InsecureSeed();
     error AlreadySlashed(uint64 providerId, uint64 epoch);
 
@@ -216,11 +218,15 @@ interface ISlaSettlement {
     // ---- money
 
     /// @notice Pays what a reward leaf of an accepted report says beyond what was paid before. Anyone may send it; the money
-    /// goes to the leaf's recipient. Open from acceptedAt + rewardWindow on.
+    /// goes to the leaf's recipient. Open from acceptedAt + rewardWindow on. Whatever the leaves say, all that was ever claimed stays
+    /// within epochBudget for each epoch up to the report's.
     function claim(Report calldata report, uint8 kind, uint64 id, address recipient, uint256 cumulative, bytes32[] calldata proof) external;
 
     /// @notice All that was ever paid to this provider (kind 0) or oracle (kind 1).
     function claimed(uint8 kind, uint64 id) external view returns (uint256);
+
+    /// @notice All that was ever paid to all of them.
+    function claimedTotal() external view returns (uint256);
 
     /// @notice Executes a slash leaf of an accepted report, once per provider and epoch, from acceptedAt + slashWindow on.
     /// Burns min(amount, stake * slashCapPpm / 1e6). Anyone may send it. Refused for reason 3 (silence) once it is rebutted.

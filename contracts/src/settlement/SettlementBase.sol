@@ -27,6 +27,7 @@ abstract contract SettlementBase is ReportChain {
     uint256 private immutable SLASH_CAP_PPM;
 
     mapping(uint8 kind => mapping(uint64 id => uint256)) public claimed;
+    uint256 public claimedTotal;
     mapping(uint64 providerId => mapping(uint64 epoch => bool)) public slashExecuted;
     mapping(uint64 providerId => mapping(uint64 epoch => bool)) public rebutted;
 
@@ -49,6 +50,11 @@ abstract contract SettlementBase is ReportChain {
         if (cumulative <= before) revert NothingToClaim();
         claimed[kind][id] = cumulative;
         uint256 amount = cumulative - before;
+        // A report states its total, and nobody adds its leaves up here: all claims together are held to what all reports may state.
+        uint256 total = claimedTotal + amount;
+        uint256 most = EPOCH_BUDGET * (uint256(report.epoch) + 1);
+        if (total > most) revert ClaimsExceedBudgets(total, most);
+        claimedTotal = total;
         emit Claimed(kind, id, recipient, amount, cumulative);
         IERC20(TOKEN).safeTransfer(recipient, amount);
     }

@@ -4,14 +4,14 @@
 //! alone, without a second one beside it, is the whole record. Exclusion: the lock taken at opening is kept until the process ends.
 //! The lock is the file system's; do not put the file on a network file system.
 
+mod connection;
 mod presence;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use assay_core::bls::PublicKey;
 use assay_core::hash::{Hash32, decode_hex};
@@ -21,14 +21,13 @@ use assay_daemon::sqlite;
 use serde::{Deserialize, Serialize};
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Sqlite, Transaction, query, query_as};
 use tokio::sync::Mutex;
 
 use super::SignerError;
+use connection::Binding;
 
-/// A restart may overlap a little with the process that ends.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Version of the exported JSON.
 const EXPORT_VERSION: u32 = 1;
 
@@ -168,10 +167,11 @@ pub enum ProtectionError {
 
 /// The record, held open exclusively.
 pub struct Protection {
+    file: PathBuf,
     path: String,
-    public_key: PublicKey,
-    instance: Instance,
-    connection: Mutex<SqliteConnection>,
+    binding: Binding,
+    /// None after it failed and until it can be opened again.
+    connection: Mutex<Option<SqliteConnection>>,
 }
 
 /// A record as JSON: `assay-oracle protection export`.
@@ -219,7 +219,6 @@ pub struct ImportSummary {
     pub pruned: u64,
 }
 
-type BindingRow = (Vec<u8>, i64, Vec<u8>, Option<i64>);
 type Tx<'a> = Transaction<'a, Sqlite>;
 
 impl Protection {
@@ -237,7 +236,7 @@ impl Protection {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        write_empty(draft, &shown, key, instance).await?;
+        connection::write_empty(draft, &shown, key, instance).await?;
         // A hard link, unlike a rename, never replaces a file that appeared meanwhile.
         let linked = File::open(draft).and_then(|file| file.sync_all()).and_then(|()| fs::hard_link(draft, path));
         linked.map_err(|source| match source.kind() {
@@ -255,31 +254,14 @@ impl Protection {
         if !path.try_exists().map_err(|source| ProtectionError::Io { path: shown.clone(), source })? {
             return Err(ProtectionError::Missing { path: shown });
         }
-        let mut connection = SqliteConnection::connect_with(&options(path, false)).await.map_err(|source| classified(&shown, source))?;
-        let (public_key, instance_found) = match prepare(&mut connection, &shown).await {
-            Ok(binding) => binding,
-            Err(error) => {
-                // Closed in order, so that what is no record is left as it was found, without a journal beside it.
-                let _ = connection.close().await;
-                return Err(error);
-            }
-        };
-        let protection = Self { path: shown, public_key, instance: instance_found, connection: Mutex::new(connection) };
-        protection.check_binding(key, instance)?;
-        Ok(protection)
+        let (connection, binding) = connection::open(path, &shown).await?;
+        binding.check(&shown, key, instance)?;
+        Ok(Self { file: path.to_path_buf(), path: shown, binding, connection: Mutex::new(Some(connection)) })
     }
 
     /// Refuses another key or instance.
     pub(super) fn check_binding(&self, key: &PublicKey, instance: &Instance) -> Result<(), ProtectionError> {
-        if self.public_key == *key && self.instance == *instance {
-            return Ok(());
-        }
-        Err(ProtectionError::Foreign {
-            path: self.path.clone(),
-            key: shown_key(&self.public_key),
-            chain_id: self.instance.chain_id,
-            settlement: self.instance.settlement,
-        })
+        self.binding.check(&self.path, key, instance)
     }
 
     /// Records that `digest` is about to be signed, or refuses. When it returns `Ok`, the record survives a power loss. The same
@@ -332,9 +314,9 @@ impl Protection {
         let statements = rows.into_iter().map(|row| self.statement(row)).collect::<Result<_, _>>()?;
         Ok(Export {
             version: EXPORT_VERSION,
-            public_key: shown_key(&self.public_key),
-            chain_id: self.instance.chain_id,
-            settlement: self.instance.settlement,
+            public_key: shown_key(&self.binding.public_key),
+            chain_id: self.binding.instance.chain_id,
+            settlement: self.binding.instance.settlement,
             pruned_through,
             statements,
         })
@@ -374,8 +356,8 @@ impl Protection {
 
     /// Closes the file and lets the next process in.
     pub async fn close(self) -> Result<(), ProtectionError> {
-        let path = self.path;
-        self.connection.into_inner().close().await.map_err(|source| classified(&path, source))
+        let Some(connection) = self.connection.into_inner() else { return Ok(()) };
+        connection.close().await.map_err(|source| classified(&self.path, source))
     }
 
     fn check_import(&self, export: &Export) -> Result<(), ProtectionError> {
@@ -384,12 +366,12 @@ impl Protection {
         }
         let bytes = decode_hex(&export.public_key).and_then(|bytes| <[u8; 96]>::try_from(bytes).ok());
         let key = bytes.and_then(|bytes| PublicKey::from_compressed(&bytes).ok());
-        if key != Some(self.public_key) {
+        if key != Some(self.binding.public_key) {
             return Err(ProtectionError::Import {
-                problem: format!("it is of key {}, the record of {}", export.public_key, shown_key(&self.public_key)),
+                problem: format!("it is of key {}, the record of {}", export.public_key, shown_key(&self.binding.public_key)),
             });
         }
-        if export.chain_id != self.instance.chain_id || export.settlement != self.instance.settlement {
+        if export.chain_id != self.binding.instance.chain_id || export.settlement != self.binding.instance.settlement {
             return Err(ProtectionError::Import {
                 problem: format!("it is for chain {}, settlement {}, which is another instance", export.chain_id, export.settlement),
             });
@@ -422,10 +404,6 @@ impl Protection {
                 Ok(&mut summary.contradicted)
             }
         }
-    }
-
-    async fn begin<'c>(&self, connection: &'c mut SqliteConnection) -> Result<Tx<'c>, ProtectionError> {
-        connection.begin_with("BEGIN IMMEDIATE").await.map_err(|source| self.failed(source))
     }
 
     async fn watermark(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, ProtectionError> {
@@ -502,59 +480,6 @@ impl Protection {
     fn failed(&self, source: sqlx::Error) -> ProtectionError {
         classified(&self.path, source)
     }
-}
-
-fn options(path: &Path, create: bool) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(create)
-        .locking_mode(SqliteLockingMode::Exclusive)
-        .journal_mode(SqliteJournalMode::Delete)
-        .synchronous(SqliteSynchronous::Extra)
-        .busy_timeout(LOCK_WAIT)
-}
-
-async fn write_empty(draft: &Path, shown: &str, key: &PublicKey, instance: &Instance) -> Result<(), ProtectionError> {
-    let chain_id = stored("chain id", instance.chain_id)?;
-    let failed = |source| classified(shown, source);
-    let mut connection = SqliteConnection::connect_with(&options(draft, true)).await.map_err(failed)?;
-    sqlx::migrate!("../migrations/protection").run(&mut connection).await.map_err(|source| schema(shown, source))?;
-    query("INSERT INTO binding (one, public_key, chain_id, settlement) VALUES (1, ?, ?, ?)")
-        .bind(key.to_compressed().as_slice())
-        .bind(chain_id)
-        .bind(instance.settlement.0.as_slice())
-        .execute(&mut connection)
-        .await
-        .map_err(failed)?;
-    connection.close().await.map_err(failed)
-}
-
-/// Locks the record, brings it up to date and checks it; returns what it is bound to.
-async fn prepare(connection: &mut SqliteConnection, shown: &str) -> Result<(PublicKey, Instance), ProtectionError> {
-    let failed = |source| classified(shown, source);
-    // The file must be a record before it is brought up to date: an empty file must not become an empty record.
-    let binding = take_lock(connection).await.map_err(failed)?;
-    sqlx::migrate!("../migrations/protection").run(&mut *connection).await.map_err(|source| schema(shown, source))?;
-    let (verdict,): (String,) = query_as("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
-    if verdict != "ok" {
-        return Err(damaged(shown, &verdict));
-    }
-    parse_binding(&binding).ok_or_else(|| damaged(shown, "its binding does not parse"))
-}
-
-/// Takes the lock by a write, which exclusive mode keeps after the transaction.
-async fn take_lock(connection: &mut SqliteConnection) -> Result<BindingRow, sqlx::Error> {
-    let mut tx = connection.begin_with("BEGIN EXCLUSIVE").await?;
-    query("UPDATE binding SET opened = opened + 1").execute(&mut *tx).await?;
-    let binding = query_as("SELECT public_key, chain_id, settlement, pruned_through FROM binding").fetch_one(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(binding)
-}
-
-fn parse_binding((key, chain_id, settlement, _): &BindingRow) -> Option<(PublicKey, Instance)> {
-    let key = PublicKey::from_compressed(key.as_slice().try_into().ok()?).ok()?;
-    let instance = Instance { chain_id: u64::try_from(*chain_id).ok()?, settlement: Address::from_slice(settlement)? };
-    Some((key, instance))
 }
 
 fn stored(what: &'static str, value: u64) -> Result<i64, ProtectionError> {

@@ -13,12 +13,11 @@ use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
 use assay_core::report::{Outcome, StoredDigest};
 use assay_daemon::persistence::{Write, durable};
+use assay_daemon::sqlite;
 use async_trait::async_trait;
 use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Connection, Row, Sqlite, query};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, Sqlite, query};
 use tokio::time::Instant;
 
 use super::{AcceptedEpoch, CLAIMS_KEPT_EPOCHS, CertifiedEpoch, EvidenceBundle, Store, StoreError, StoredInput, StoredProof, claims};
@@ -48,8 +47,7 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let database = |source| StoreError::Database { path: shown.clone(), source };
-        let pool = SqlitePoolOptions::new().max_connections(1).before_acquire(|connection, _| Box::pin(is_clean(connection)));
-        let pool = pool.connect_with(options).await.map_err(&database)?;
+        let pool = sqlite::pool_options().max_connections(1).connect_with(options).await.map_err(&database)?;
         sqlx::migrate!("../migrations/sqlite").run(&pool).await.map_err(|source| StoreError::migration(shown.clone(), source))?;
         // A file that can only be read opens like any other: without this its first write fails in the middle of an epoch.
         query("DELETE FROM inputs WHERE FALSE").execute(&pool).await.map_err(&database)?;
@@ -90,15 +88,6 @@ impl SqliteStore {
             bundle: row.get(4),
         })
     }
-}
-
-/// Whether nothing of an earlier transaction is left. SQLite itself ends a transaction whose commit fails on a full disk; the driver then fails to
-/// roll it back, counts it as open for ever, and makes every later one a part of it, which no commit ever writes. Such a connection is closed
-/// and another one opened.
-async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    // The rollback of a transaction that was dropped is done before the answer.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
 }
 
 /// Takes the lock of the file's directory entry: `node.lock` beside `node.sqlite`.

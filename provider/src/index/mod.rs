@@ -16,9 +16,10 @@ use std::time::Duration;
 use assay_core::claim::{Claim, ClaimDomain, ClaimRoot, SignedClaimSet};
 use assay_core::hash::Hash32;
 use assay_core::secp::Signature65;
+use assay_daemon::sqlite;
 use assay_proto::provider::v1 as wire;
 use prost::Message;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 
 use crate::error::StoreError;
 
@@ -54,7 +55,7 @@ impl Index {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        let pool = sqlite::pool_options().max_connections(4).connect_with(options).await?;
         sqlx::migrate!("../migrations/provider").run(&pool).await?;
         Ok(Self { pool })
     }

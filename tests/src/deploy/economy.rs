@@ -109,7 +109,7 @@ pub struct Offer {
 
 /// Declares and lists capacity, gives a buyer tokens and ether, and books: all of it in two or three blocks.
 pub async fn open_market(deployment: &Deployment, offers: &[Offer], buyer: &Address, tokens: u128, epochs: u32) -> Result<(), DeployError> {
-    let mut chain = Stream::open(&deployment.chain.rpc_url).await?;
+    let mut chain = Stream::open(deployment.chain.rpc_url.first()).await?;
     let (registry, market) = (deployment.chain.provider_registry, deployment.economy.market);
     for offer in offers {
         let call = calls::declare_capacity(offer.provider, offer.gib);

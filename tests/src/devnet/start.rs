@@ -261,7 +261,7 @@ impl Tools {
              [telemetry]\nfilter = \"info\"\njson = false\n",
             id = number + 1,
             password = self.password_file.display(),
-            rpc = spoilers.as_ref().map_or(chain.rpc_url.as_str(), |spoilers| spoilers.rpc.url()),
+            rpc = spoilers.as_ref().map_or(chain.rpc_url.first(), |spoilers| spoilers.rpc.url()),
             chain_id = chain.chain_id,
             oracles = chain.oracle_registry,
             providers = chain.provider_registry,

@@ -156,7 +156,7 @@ async fn an_rpc_that_is_not_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_rpc_of_another_chain() {
     let mut setup = Setup::new(1).await;
-    let rpc = &world().deployment.chain.rpc_url;
+    let rpc = world().deployment.chain.rpc_url.first();
     assert_says(
         &setup.set("chain.chain_id", 1).refused().await,
         &[rpc, "serves chain 31337", "config says 1", "correct rpc_url or chain_id"],

@@ -215,7 +215,7 @@ impl Setup {
             verdict = path("verdict.json"),
             transmitter = path("transmitter.json"),
             password = path("password"),
-            rpc = chain.rpc_url,
+            rpc = chain.rpc_url.first(),
             id = chain.chain_id,
             oracles = chain.oracle_registry,
             providers = chain.provider_registry,

@@ -149,6 +149,7 @@ fn change_rpcs(devnet: &Devnet, event: &Event, lie: Lie) {
         match event.act {
             Act::Begin if event.members.is_empty() => spoilers.rpc.set_for_first(lie, &first),
             Act::Begin => spoilers.rpc.set(Some(lie)),
+            Act::End if event.members.is_empty() => spoilers.rpc.end_for_first(lie),
             Act::End => spoilers.rpc.set(None),
         }
     }

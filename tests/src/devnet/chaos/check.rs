@@ -11,7 +11,7 @@ use super::plan::{Event, FaultKind, disturbed};
 use super::{ChaosError, outboxes};
 use crate::devnet::outcome::OutcomeError;
 use crate::devnet::{Devnet, POOL};
-use crate::record::{self, Place};
+use crate::record::{self, Place, Record};
 
 /// How long an epoch's report may come after the last event, in epochs.
 const PATIENCE: u32 = 4;
@@ -42,6 +42,10 @@ pub struct Report {
     pub wronged: Vec<(u64, ProviderId)>,
     /// Oracles that nothing happened to and whose reveal was not counted: (epoch, oracle).
     pub unheard: Vec<(u64, OracleId)>,
+    /// Oracles that were paid for an epoch.
+    pub paid: BTreeSet<(u64, OracleId)>,
+    /// Those of them that do not have their own commit in the log on their disk: (epoch, oracle).
+    pub unlogged: Vec<(u64, OracleId)>,
     /// Accounts that do not hold, to the wei, what the reports give them, or a pool that does not hold the rest.
     pub unpaid: Vec<String>,
     /// What some oracle still owes the chain, or a nonce that nobody used.
@@ -61,12 +65,13 @@ impl Report {
     /// Whether all faults occurred, every epoch has its report, nobody signed twice, everybody was paid what is due to the wei, nobody honest
     /// was slashed or left out, and nothing is stuck.
     pub fn is_sound(&self) -> bool {
-        let Self { missed, skipped, wronged, unheard, unpaid, stuck, doubled, .. } = self;
+        let Self { missed, skipped, wronged, unheard, unlogged, unpaid, stuck, doubled, .. } = self;
         self.unseen().is_empty()
             && missed.is_empty()
             && skipped.is_empty()
             && wronged.is_empty()
             && unheard.is_empty()
+            && unlogged.is_empty()
             && unpaid.is_empty()
             && stuck.is_empty()
             && doubled.is_empty()
@@ -87,6 +92,7 @@ impl fmt::Display for Report {
             "(epoch, provider) not paid or slashed: {:?}; undisturbed oracles whose reveal did not count: {:?}",
             self.wronged, self.unheard
         )?;
+        writeln!(f, "paid oracles without their own commit on their disk: {:?}", self.unlogged)?;
         writeln!(f, "accounts that are not right to the wei: {:?}; stuck: {:?}", self.unpaid, self.stuck)?;
         write!(f, "{} statements that can be made once, made twice: {:?}", self.statements, self.doubled)
     }
@@ -114,6 +120,10 @@ impl Report {
         let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
         let oracles: Vec<(OracleId, _)> = devnet.oracles.iter().map(|oracle| (oracle.id, oracle.dir.clone())).collect();
         devnet.stop().await?;
+        for (oracle, dir) in &oracles {
+            let logged = Record::of(dir).commits_of(*oracle).await?;
+            self.unlogged.extend(self.paid.iter().filter(|(epoch, paid)| paid == oracle && !logged.contains(epoch)));
+        }
         let statements = record::all_statements(&oracles, &instance).await?;
         self.statements = statements.len();
         self.doubled = statements.into_iter().filter(|(_, digests)| digests.len() > 1).map(|(place, _)| place).collect();
@@ -133,6 +143,7 @@ impl Report {
         self.later_views.extend((report.view > 0).then_some((epoch, report.view)));
         let wronged = devnet.verdicts(epoch).await?.into_iter().filter(|verdict| verdict.reward == 0 || verdict.slash > 0);
         self.wronged.extend(wronged.map(|verdict| (epoch, verdict.provider)));
+        self.paid.extend(report.paid_oracles.iter().map(|oracle| (epoch, *oracle)));
         let excused = disturbed(events, epoch, devnet.params.epoch_ms());
         let unheard = devnet
             .oracles

@@ -131,7 +131,8 @@ impl Draw<'_> {
             let length = POSTING_MS / posting.len().max(1) as u64;
             for (kind, from) in posting.into_iter().zip((end + 3_000..).step_by(usize::try_from(length).unwrap_or(usize::MAX))) {
                 match kind.hits_who_sends() {
-                    true => schedule.add(kind, Vec::new(), from, from + length),
+                    // As long as it takes until somebody sends, even if the report is late: it hits one alone.
+                    true => schedule.add(kind, Vec::new(), end, end + self.epoch_ms),
                     false => schedule.one(self.members, kind, from, from + length),
                 }
             }
@@ -220,8 +221,11 @@ pub fn disturbed(events: &[Event], epoch: u64, epoch_ms: u64) -> BTreeSet<usize>
                 }
                 Act::End => {
                     let began = since.remove(&(event.kind, *member)).unwrap_or(event.at_ms);
-                    // What ended a little before the epoch may still be felt at its start.
-                    if began < end && event.at_ms + CLOSE_MS > start {
+                    // What ended a little before the epoch may still be felt at its start. Whoever was gone longer than an epoch listens through
+                    // the one in which it comes back before it speaks again.
+                    let listens = event.kind == FaultKind::Kill && event.at_ms - began >= epoch_ms;
+                    let over_ms = if listens { (event.at_ms / epoch_ms + 1) * epoch_ms } else { event.at_ms };
+                    if began < end && over_ms + CLOSE_MS > start {
                         found.insert(*member);
                     }
                 }
@@ -267,5 +271,10 @@ mod tests {
         assert_eq!(disturbed(&events, 0, 25_000), BTreeSet::from([3]));
         assert_eq!(disturbed(&events, 1, 25_000), BTreeSet::from([3]));
         assert_eq!(disturbed(&events, 2, 25_000), BTreeSet::new());
+
+        // Gone longer than an epoch: it listens through epoch 2.
+        let events = [at(30_000, Act::Begin), at(56_000, Act::End)];
+        let excused: Vec<u64> = (0..6).filter(|epoch| !disturbed(&events, *epoch, 25_000).is_empty()).collect();
+        assert_eq!(excused, [0, 1, 2, 3]);
     }
 }
