@@ -22,6 +22,7 @@ test: build contracts ## every test: Rust, Solidity, real processes on a real ch
 	$(CARGO) test --release --workspace --locked
 	npm run --silent contracts:test
 	npm run --silent contracts:check
+	npm run --silent contracts:deploy-test
 
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check

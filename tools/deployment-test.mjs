@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { keccak_256 } from "@noble/hashes/sha3.js";
 import { check, deploy } from "./deployment.mjs";
@@ -10,22 +11,24 @@ const DEPLOYER_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7b
 const DEPLOYER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
 const STRANGER = "0x00000000000000000000000000000000000000aa";
 const GENESIS_AHEAD_S = 3600;
+const RECEIPT_MS = 30_000;
+const POLL_MS = 20;
 
 const deployments = fileURLToPath(new URL("../contracts/deployments/", import.meta.url));
 const folder = `test-${process.pid}`;
 
-async function startAnvil() {
+function startAnvil() {
   const anvil = spawn(fileURLToPath(new URL("../node_modules/.bin/anvil", import.meta.url)), ["--port", "0", "--hardfork", "prague"]);
   let text = "";
-  // The pipe stays open: anvil would end with it.
-  for await (const part of anvil.stdout.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
-    text += part;
-    const listening = /Listening on (\S+)/.exec(text);
-    if (!listening) continue;
-    anvil.stdout.resume();
-    return { anvil, url: `http://${listening[1]}` };
-  }
-  throw new Error(`anvil did not start: ${text}`);
+  return new Promise((resolve, reject) => {
+    anvil.on("error", reject).on("exit", () => reject(new Error(`anvil did not start: ${text}`)));
+    // To its end: anvil would wait for whoever reads no further.
+    anvil.stdout.setEncoding("utf8").on("data", (part) => {
+      text += part;
+      const listening = /Listening on (\S+)/.exec(text);
+      if (listening) resolve({ anvil, url: `http://${listening[1]}` });
+    });
+  });
 }
 
 async function rpc(url, method, ...params) {
@@ -45,8 +48,11 @@ async function sendAs(url, from, to, data) {
   await rpc(url, "anvil_setBalance", from, "0xde0b6b3a7640000");
   await rpc(url, "anvil_impersonateAccount", from);
   const hash = await rpc(url, "eth_sendTransaction", { from, to, data });
-  const receipt = await rpc(url, "eth_getTransactionReceipt", hash);
-  if (receipt.status !== "0x1") throw new Error(`reverted: ${data}`);
+  let receipt = null;
+  for (const until = Date.now() + RECEIPT_MS; receipt === null && Date.now() < until; await setTimeout(POLL_MS)) {
+    receipt = await rpc(url, "eth_getTransactionReceipt", hash);
+  }
+  if (receipt?.status !== "0x1") throw new Error(`reverted: ${data}`);
 }
 
 function write(name, value) {
@@ -73,7 +79,9 @@ function breaks(url, book) {
     ["another guardian", "SlaSettlement: guardian is the parameters'", () => governed("SlaSettlement", "setGuardian(address)", STRANGER)],
     ["a second proposer", "TimelockController: nobody else has a role", () => governed("TimelockController", "grantRole(bytes32,address)", proposer, STRANGER)],
     ["a shorter delay", "TimelockController: delay is the parameters'", () => governed("TimelockController", "updateDelay(uint256)", 1)],
-    ["other bytecode", "SlaOracle: code is what the book says", () => swapCode(url, address("SlaOracle"))],
+    ["other bytecode", "SlaOracle: code is what the book says", async () => {
+      await swapCode(url, address("SlaOracle"));
+    }],
     ["other bytecode, and a book that agrees", "SlaOracle: code and immutables are those of these sources", async () => {
       const codeHash = await swapCode(url, address("SlaOracle"));
       return { ...book, contracts: { ...book.contracts, SlaOracle: { ...book.contracts.SlaOracle, codeHash } } };
@@ -118,6 +126,9 @@ async function run(url) {
   const misspelt = write("misspelt.json", { ...parameters, gaurdian: STRANGER });
   const unknown = await deploy(misspelt, `${folder}/none.json`, chain);
   expect(unknown.code !== 0 && unknown.text.includes("UnknownKeys"), "an unknown key is refused", unknown.text);
+  const example = await deploy("mainnet.example.json", `${folder}/none.json`, chain);
+  const isRefused = example.code !== 0 && example.text.includes("chainId is not that of the RPC") && example.text.includes("token is no contract");
+  expect(isRefused, "the mainnet example is refused elsewhere", example.text);
   expect(Number(await rpc(url, "eth_getTransactionCount", DEPLOYER, "latest")) === 0, "refused before anything was sent", "");
 
   const deployed = await deploy(write("parameters.json", parameters), `${folder}/book.json`, chain);

@@ -11,7 +11,7 @@ const forge = fileURLToPath(new URL("../node_modules/.bin/forge", import.meta.ur
 
 // Resolves to the exit code and all output, which `onText` gets as it comes.
 function script(name, variables, forgeArguments, onText) {
-  const environment = { ...process.env, ...variables, FOUNDRY_DISABLE_NIGHTLY_WARNING: "1" };
+  const environment = { ...process.env, ...variables, FOUNDRY_PROFILE: "script", FOUNDRY_DISABLE_NIGHTLY_WARNING: "1" };
   const child = spawn(forge, ["script", `script/${name}.s.sol:${name}`, ...forgeArguments], { cwd: contracts, env: environment });
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -32,8 +32,23 @@ export function check(book, forgeArguments, onText = () => {}) {
   return script("Check", { BOOK: `deployments/${book}` }, forgeArguments, onText);
 }
 
+// Prints what forge says, line by line, but for its traces; a finding a line.
+function printer() {
+  let rest = "";
+  let isTrace = false;
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line.startsWith("Traces:")) isTrace = true;
+      else if (line.startsWith("Error:") || line.startsWith("== Logs ==")) isTrace = false;
+      if (!isTrace) console.log(line.replaceAll("\\n", "\n"));
+    }
+  };
+}
+
 async function main([command, ...rest]) {
-  const print = (text) => process.stdout.write(text);
+  const print = printer();
   if (command === "deploy" && rest.length >= 2) return (await deploy(rest[0], rest[1], rest.slice(2), print)).code;
   if (command === "check" && rest.length >= 1) return (await check(rest[0], rest.slice(1), print)).code;
   console.error("usage: deployment.mjs deploy <parameters.json> <book.json> --rpc-url …, or deployment.mjs check <book.json> --rpc-url …");

@@ -47,7 +47,7 @@ library AddressBook {
         );
     }
 
-    function read(string memory json) internal view returns (Deployment memory d) {
+    function read(string memory json) internal pure returns (Deployment memory d) {
         d.chainId = vm.parseJsonUint(json, ".chainId");
         d.fromBlock = vm.parseJsonUint(json, ".fromBlock");
         d.deployer = vm.parseJsonAddress(json, ".deployer");

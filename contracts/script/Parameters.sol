@@ -27,8 +27,6 @@ struct Courts {
     uint256 signersSlashPpm;
     uint256 withheldSlashPpm;
     uint64 reviewSeconds; // of SignersCourt
-    uint256 rebuttalBond;
-    uint64 contestSeconds;
     IDisputeCourt.Terms dispute; // of OmissionCourt and WithheldCourt
     ISeedCourt.Beacon beacon;
     uint64 slotMs;
@@ -167,7 +165,7 @@ library ParametersJson {
     }
 
     function _courts(string memory json, string memory section) private pure returns (Courts memory c) {
-        _expectKeys(json, section, 12);
+        _expectKeys(json, section, 10);
         c.aggregationSlashPpm = _uint(json, section, ".aggregationSlashPpm");
         c.completenessSlashPpm = _uint(json, section, ".completenessSlashPpm");
         c.equivocationSlashPpm = _uint(json, section, ".equivocationSlashPpm");
@@ -175,8 +173,6 @@ library ParametersJson {
         c.signersSlashPpm = _uint(json, section, ".signersSlashPpm");
         c.withheldSlashPpm = _uint(json, section, ".withheldSlashPpm");
         c.reviewSeconds = _uint64(json, section, ".reviewSeconds");
-        c.rebuttalBond = _uint(json, section, ".rebuttalBond");
-        c.contestSeconds = _uint64(json, section, ".contestSeconds");
         c.slotMs = _uint64(json, section, ".slotMs");
 
         string memory dispute = string.concat(section, ".dispute");

@@ -1,28 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
-
-// For their artifacts: the scripts create contracts by name, from the very bytecode that `forge build` gives.
-import {CapacityMarket} from "../src/CapacityMarket.sol";
-import {Keeper} from "../src/Keeper.sol";
-import {OracleRegistry} from "../src/OracleRegistry.sol";
-import {ProviderRegistry} from "../src/ProviderRegistry.sol";
-import {ProviderStanding} from "../src/ProviderStanding.sol";
-import {SlaOracle} from "../src/SlaOracle.sol";
-import {SlaSettlement} from "../src/SlaSettlement.sol";
-import {TestToken} from "../src/TestToken.sol";
-import {AggregationCourt} from "../src/courts/AggregationCourt.sol";
-import {CompletenessCourt} from "../src/courts/CompletenessCourt.sol";
-import {EquivocationCourt} from "../src/courts/EquivocationCourt.sol";
-import {OmissionCourt} from "../src/courts/OmissionCourt.sol";
-import {RebuttalCourt} from "../src/courts/RebuttalCourt.sol";
-import {SeedCourt} from "../src/courts/SeedCourt.sol";
-import {SignersCourt} from "../src/courts/SignersCourt.sol";
-import {WithheldCourt} from "../src/courts/WithheldCourt.sol";
 import {ICapacityMarket} from "../src/interfaces/ICapacityMarket.sol";
 import {ISlaSettlement} from "../src/interfaces/ISlaSettlement.sol";
-import {MarketLens} from "../src/market/MarketLens.sol";
 import {Parameters} from "./Parameters.sol";
 import {vm} from "./ScriptVm.sol";
 
@@ -42,13 +22,12 @@ enum Part {
     CompletenessCourt,
     EquivocationCourt,
     OmissionCourt,
-    RebuttalCourt,
     SeedCourt,
     SignersCourt,
     WithheldCourt
 }
 
-uint256 constant PARTS = 18;
+uint256 constant PARTS = 17;
 // From here on all parts are courts.
 uint256 constant FIRST_COURT = uint256(Part.AggregationCourt);
 
@@ -72,7 +51,6 @@ library Plan {
         if (part == Part.CompletenessCourt) return "CompletenessCourt";
         if (part == Part.EquivocationCourt) return "EquivocationCourt";
         if (part == Part.OmissionCourt) return "OmissionCourt";
-        if (part == Part.RebuttalCourt) return "RebuttalCourt";
         if (part == Part.SeedCourt) return "SeedCourt";
         if (part == Part.SignersCourt) return "SignersCourt";
         return "WithheldCourt";
@@ -117,7 +95,8 @@ library Plan {
     }
 
     function create(Part part, bytes memory arguments_) internal returns (address created) {
-        bytes memory code = bytes.concat(vm.getCode(string.concat(name(part), ".sol:", name(part))), arguments_);
+        // The very bytecode that `forge build` gives.
+        bytes memory code = bytes.concat(vm.getCode(string.concat("out/", name(part), ".sol/", name(part), ".json")), arguments_);
         assembly ("memory-safe") {
             created := create(0, add(code, 0x20), mload(code))
         }
@@ -137,7 +116,6 @@ library Plan {
         if (part == Part.CompletenessCourt) return abi.encode(settlement, p.courts.completenessSlashPpm);
         if (part == Part.EquivocationCourt) return abi.encode(settlement, p.courts.equivocationSlashPpm);
         if (part == Part.OmissionCourt) return abi.encode(settlement, p.courts.dispute);
-        if (part == Part.RebuttalCourt) return abi.encode(settlement, p.courts.rebuttalBond, p.courts.contestSeconds);
         if (part == Part.SeedCourt) return abi.encode(settlement, p.courts.seedSlashPpm, p.courts.beacon, p.courts.slotMs);
         if (part == Part.SignersCourt) {
             return abi.encode(settlement, p.courts.signersSlashPpm, p.courts.reviewSeconds, addressOf[uint256(Part.Timelock)]);

@@ -35,6 +35,7 @@ library Preflight {
         Findings memory f = Findings(0, new string[](MAX_FINDINGS));
         _network(f, p, s);
         _governance(f, p, s);
+        _placeholders(f, p, s);
         _times(f, p, s);
         _stakes(f, p, s);
         _courts(f, p);
@@ -79,6 +80,18 @@ library Preflight {
             f,
             p.governance.delay + p.standing.graceSeconds < p.standing.reviewSeconds,
             "standing.reviewSeconds is not longer than graceSeconds + governance.delaySeconds: nobody could reinstate a provider in time."
+        );
+    }
+
+    /// The example as it was copied: nobody has the keys of its addresses.
+    function _placeholders(Findings memory f, Parameters memory p, Surroundings memory s) private pure {
+        if (s.chainId == DEVELOPMENT_CHAIN) return;
+        bool isNamed = !_isPlaceholder(abi.encodePacked(p.governance.proposer)) && !_isPlaceholder(abi.encodePacked(p.governance.executor))
+            && !_isPlaceholder(abi.encodePacked(p.governance.guardian)) && !_isPlaceholder(abi.encodePacked(p.fees.treasury));
+        _require(f, isNamed, "governance or market.treasury still has an address of the example: nobody holds its key; name your own.");
+        bool isHashed = !_isPlaceholder(abi.encodePacked(p.settlement.paramsHash));
+        _require(
+            f, isHashed, "settlement.paramsHash is still the example's: take the hash of the network's parameters, as every node prints it."
         );
     }
 
@@ -169,7 +182,6 @@ library Preflight {
         _share(f, p.courts.seedSlashPpm, "courts.seedSlashPpm");
         _share(f, p.courts.signersSlashPpm, "courts.signersSlashPpm");
         _share(f, p.courts.withheldSlashPpm, "courts.withheldSlashPpm");
-        _require(f, p.courts.rebuttalBond != 0 && p.courts.contestSeconds != 0, "courts: rebuttalBond and contestSeconds must not be zero.");
         bool isBacked = p.courts.dispute.bond != 0 && p.courts.dispute.responseSeconds != 0 && p.courts.dispute.voidSeconds != 0;
         _require(f, isBacked, "courts.dispute: bond, responseSeconds and voidSeconds must not be zero.");
         // Opened in a window's last second, it holds the report until it can be closed.
@@ -226,6 +238,14 @@ library Preflight {
 
     function _longestWindow(ISlaSettlement.Config memory c) private pure returns (uint256) {
         return Math.max(c.rewardWindow, c.slashWindow);
+    }
+
+    /// A byte repeated to the end, as in the example's addresses and hash.
+    function _isPlaceholder(bytes memory word) private pure returns (bool isPlaceholder) {
+        isPlaceholder = word[0] != 0;
+        for (uint256 i = 1; i < word.length; ++i) {
+            isPlaceholder = isPlaceholder && word[i] == word[0];
+        }
     }
 
     function _require(Findings memory f, bool holds, string memory sentence) private pure {
