@@ -42,7 +42,8 @@ pub fn init(config: &TelemetryConfig) -> Result<(), TelemetryError> {
 
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| TelemetryError::Filter { filter: config.filter.clone(), reason: error.to_string() })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To say so on the same standard error would panic.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let installed = if config.json {
         builder.json().flatten_event(true).finish().try_init()
     } else {
@@ -60,5 +61,36 @@ mod tests {
         let config = TelemetryConfig { filter: "info,=,=".into(), json: false };
         let text = init(&config).unwrap_err().to_string();
         assert!(text.contains("telemetry.filter `info,=,=`"), "{text}");
+    }
+
+    #[cfg(target_os = "linux")]
+    const CHILD: &str = "ASSAY_TEST_LOGS_FOR_ANOTHER";
+
+    // Defence: `; without it a full disk under the log file, or a log reader that went away, ends whichever task
+    // says something next.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_log_that_cannot_be_written_ends_nothing() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "telemetry::tests::child", "--nocapture"])
+            .env(CHILD, "1")
+            .stderr(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("went on"), "{said}");
+    }
+
+    /// The other process of the test above; does nothing when it runs as a test of its own.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn child() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        init(&TelemetryConfig::default()).unwrap();
+        tracing::error!("nowhere to write this");
+        println!("went on");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use assay_chain::Client;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 
-use super::plan::{Event, FaultKind, disturbed};
+use super::plan::{Event, FaultKind, disturbed, is_bearable};
 use super::{ChaosError, outboxes};
 use crate::devnet::outcome::OutcomeError;
 use crate::devnet::{Devnet, POOL};
@@ -40,7 +40,9 @@ pub struct Report {
     pub later_views: Vec<(u64, u64)>,
     /// Honest providers whose verdict pays nothing or slashes: (epoch, provider).
     pub wronged: Vec<(u64, ProviderId)>,
-    /// Oracles that nothing happened to and whose reveal was not counted: (epoch, oracle).
+    /// Epochs at whose close no more members were hit than the protocol bears.
+    pub bearable: BTreeSet<u64>,
+    /// Oracles that nothing happened to and whose reveal was not counted in such an epoch: (epoch, oracle).
     pub unheard: Vec<(u64, OracleId)>,
     /// Oracles that were paid for an epoch.
     pub paid: BTreeSet<(u64, OracleId)>,
@@ -76,6 +78,7 @@ impl Report {
             && stuck.is_empty()
             && doubled.is_empty()
             && self.accepted > 0
+            && !self.bearable.is_empty()
             && self.statements > 0
     }
 }
@@ -87,11 +90,8 @@ impl fmt::Display for Report {
         }
         writeln!(f, "epochs: {} accepted, without a report {:?}, skipped by rule {:?}", self.accepted, self.missed, self.skipped)?;
         writeln!(f, "(epoch, view) certified in a later view: {:?}", self.later_views)?;
-        writeln!(
-            f,
-            "(epoch, provider) not paid or slashed: {:?}; undisturbed oracles whose reveal did not count: {:?}",
-            self.wronged, self.unheard
-        )?;
+        writeln!(f, "(epoch, provider) not paid or slashed: {:?}", self.wronged)?;
+        writeln!(f, "undisturbed oracles whose reveal did not count in {} bearable epochs: {:?}", self.bearable.len(), self.unheard)?;
         writeln!(f, "paid oracles without their own commit on their disk: {:?}", self.unlogged)?;
         writeln!(f, "accounts that are not right to the wei: {:?}; stuck: {:?}", self.unpaid, self.stuck)?;
         write!(f, "{} statements that can be made once, made twice: {:?}", self.statements, self.doubled)
@@ -144,6 +144,10 @@ impl Report {
         let wronged = devnet.verdicts(epoch).await?.into_iter().filter(|verdict| verdict.reward == 0 || verdict.slash > 0);
         self.wronged.extend(wronged.map(|verdict| (epoch, verdict.provider)));
         self.paid.extend(report.paid_oracles.iter().map(|oracle| (epoch, *oracle)));
+        if !is_bearable(events, epoch, devnet.params.epoch_ms(), devnet.oracles.len()) {
+            return Ok(());
+        }
+        self.bearable.insert(epoch);
         let excused = disturbed(events, epoch, devnet.params.epoch_ms());
         let unheard = devnet
             .oracles

@@ -92,6 +92,8 @@ const POSTING: [FaultKind; 6] =
 const KILLS_PER_EPOCH: u64 = 2;
 /// After an epoch's end its report is measured, certified and posted within this, if nothing hinders it.
 const CLOSE_MS: u64 = 8_000;
+/// A cut-off may begin this long before an epoch's end.
+const EARLY_MS: u64 = 1_000;
 /// Then come the claims and slashes.
 const POSTING_MS: u64 = 16_000;
 
@@ -104,6 +106,11 @@ impl FaultKind {
         )
     }
 
+    /// Whether a member in it may neither hold what others reveal in time nor say so: the chain is not asked for that.
+    fn may_cost_a_vote(self) -> bool {
+        self.may_cost_an_epoch() && !matches!(self, Self::HeadHeld | Self::OldAnswers | Self::Dropped | Self::Delayed)
+    }
+
     /// Felt only by whoever sends a transaction meanwhile, which is not known in advance.
     fn hits_who_sends(self) -> bool {
         matches!(self, Self::WrongNonce | Self::NoReceipt)
@@ -113,42 +120,51 @@ impl FaultKind {
 impl Draw<'_> {
     /// All events in order of time. In every epoch: two members are killed somewhere and start again; one is crippled, from the middle of
     /// the epoch to its close; one is hindered; around the close some are cut off; while the report is posted one has a bad RPC; and the
-    /// chain is reorganised once. Every kind has its turn if there are four epochs or more.
+    /// chain is reorganised once. Every kind has its turn if there are four epochs or more. Whoever is killed, crippled or cut off around one
+    /// close is of the same few, no more than the protocol bears, but when three are cut off.
     pub fn events(&self) -> Vec<Event> {
         let mut schedule =
-            Schedule { stream: Stream::new(&[b"assay.chaos.v2", &self.seed.to_be_bytes()]), busy: BTreeMap::new(), events: Vec::new() };
+            Schedule { stream: Stream::new(&[b"assay.chaos.v3", &self.seed.to_be_bytes()]), busy: BTreeMap::new(), events: Vec::new() };
         let [closing, crippling, hindering, posting] = [&CLOSING[..], &CRIPPLING, &HINDERING, &POSTING]
             .map(|lane| schedule.shuffled(lane.iter().copied().filter(|kind| self.kinds.contains(kind))));
-        for epoch in 0..self.epochs {
+        let all: Vec<usize> = (0..self.members).collect();
+        // In another order for each close; the first few are those whom it hits.
+        let orders: Vec<Vec<usize>> = (0..self.epochs).map(|_| schedule.shuffled(all.iter().copied())).collect();
+        let few = bearable(self.members);
+        for (epoch, order) in (0..self.epochs).zip(&orders) {
             let (start, end) = (epoch * self.epoch_ms, (epoch + 1) * self.epoch_ms);
+            let (victims, others) = order.split_at(few);
             for kind in self.turn(&crippling, epoch) {
-                schedule.one(self.members, kind, start + 11_000, end + CLOSE_MS);
+                schedule.one(victims, kind, start + 11_000, end + CLOSE_MS);
             }
             for kind in self.turn(&hindering, epoch) {
-                schedule.one(self.members, kind, start + 2_000, end + CLOSE_MS);
+                schedule.one(others, kind, start + 2_000, end + CLOSE_MS);
             }
+            // It lasts into the next epoch, whose victims are kept free.
+            let posters = orders.get(epoch as usize + 1).map_or(&all[..], |next| &next[few..]);
             let posting = self.turn(&posting, epoch);
             let length = POSTING_MS / posting.len().max(1) as u64;
             for (kind, from) in posting.into_iter().zip((end + 3_000..).step_by(usize::try_from(length).unwrap_or(usize::MAX))) {
                 match kind.hits_who_sends() {
                     // As long as it takes until somebody sends, even if the report is late: it hits one alone.
                     true => schedule.add(kind, Vec::new(), end, end + self.epoch_ms),
-                    false => schedule.one(self.members, kind, from, from + length),
+                    false => schedule.one(posters, kind, from, from + length),
                 }
             }
             for kind in self.turn(&closing, epoch) {
-                let some = if kind == FaultKind::MajoritySplit || epoch % 3 == 2 { 3 } else { 2 };
-                let some = if kind == FaultKind::MinoritySplit { 2 } else { some };
-                let from = end - 1_000 + schedule.below(5_000);
+                let three = kind == FaultKind::MajoritySplit || (kind == FaultKind::Deaf && epoch % 3 == 2);
+                let from = end - EARLY_MS + schedule.below(5_000);
                 let until = from + 3_000 + schedule.below(4_000);
-                let members = schedule.shuffled(0..self.members).into_iter().take(some).collect();
+                let members = order.iter().copied().take(if three { few + 1 } else { few }).collect();
                 schedule.add(kind, members, from, until);
             }
             if self.kinds.contains(&FaultKind::Kill) {
                 for _ in 0..KILLS_PER_EPOCH {
                     let from = start + schedule.below(self.epoch_ms);
                     let until = from + 1_000 + schedule.below(4_000);
-                    schedule.one(self.members, FaultKind::Kill, from, until);
+                    let at_the_last_close = epoch.checked_sub(1).filter(|_| from < start + CLOSE_MS);
+                    let hit = at_the_last_close.or((until + EARLY_MS >= end).then_some(epoch)).and_then(|epoch| orders.get(epoch as usize));
+                    schedule.one(hit.map_or(&all, |order| &order[..few]), FaultKind::Kill, from, until);
                 }
             }
             if self.kinds.contains(&FaultKind::Reorg) {
@@ -191,9 +207,9 @@ impl Schedule {
         items
     }
 
-    /// A fault of one member that has no other meanwhile; none if all have one.
-    fn one(&mut self, members: usize, kind: FaultKind, from: u64, until: u64) {
-        let order = self.shuffled(0..members);
+    /// A fault of one of these members that has no other meanwhile; none if all have one.
+    fn one(&mut self, members: &[usize], kind: FaultKind, from: u64, until: u64) {
+        let order = self.shuffled(members.iter().copied());
         let is_free =
             |member: &usize| self.busy.get(member).is_none_or(|spans| spans.iter().all(|(begin, end)| until < *begin || *end < from));
         if let Some(member) = order.into_iter().find(is_free) {
@@ -208,31 +224,55 @@ impl Schedule {
     }
 }
 
+/// How many of a committee of equal members may be faulty.
+fn bearable(members: usize) -> usize {
+    members.saturating_sub(1) / 3
+}
+
+/// Whether no more members than the protocol bears were hit while an epoch was closed, so that whoever was not has a reveal that counts.
+pub fn is_bearable(events: &[Event], epoch: u64, epoch_ms: u64, members: usize) -> bool {
+    let end = (epoch + 1) * epoch_ms;
+    let hit: BTreeSet<usize> = spans(events)
+        .filter(|span| span.kind.may_cost_a_vote() && span.from < end + CLOSE_MS && span.until + EARLY_MS > end)
+        .map(|span| span.member)
+        .collect();
+    hit.len() <= bearable(members)
+}
+
 /// Members to whom something happened, while an epoch was measured and closed, that may have cost them the epoch.
 pub fn disturbed(events: &[Event], epoch: u64, epoch_ms: u64) -> BTreeSet<usize> {
     let (start, end) = (epoch * epoch_ms, (epoch + 1) * epoch_ms + CLOSE_MS);
+    let costs = |span: &Span| {
+        // What ended a little before the epoch may still be felt at its start. Whoever was gone longer than an epoch listens through the one
+        // in which it comes back before it speaks again.
+        let listens = span.kind == FaultKind::Kill && span.until - span.from >= epoch_ms;
+        let over_ms = if listens { (span.until / epoch_ms + 1) * epoch_ms } else { span.until };
+        span.kind.may_cost_an_epoch() && span.from < end && over_ms + CLOSE_MS > start
+    };
+    spans(events).filter(costs).map(|span| span.member).collect()
+}
+
+/// A fault of one member from its beginning to its end, in milliseconds after genesis.
+struct Span {
+    kind: FaultKind,
+    member: usize,
+    from: u64,
+    until: u64,
+}
+
+fn spans(events: &[Event]) -> impl Iterator<Item = Span> {
     let mut since: BTreeMap<(FaultKind, usize), u64> = BTreeMap::new();
-    let mut found = BTreeSet::new();
-    for event in events.iter().filter(|event| event.kind.may_cost_an_epoch()) {
-        for member in &event.members {
-            match event.act {
-                Act::Begin => {
-                    since.insert((event.kind, *member), event.at_ms);
-                }
-                Act::End => {
-                    let began = since.remove(&(event.kind, *member)).unwrap_or(event.at_ms);
-                    // What ended a little before the epoch may still be felt at its start. Whoever was gone longer than an epoch listens through
-                    // the one in which it comes back before it speaks again.
-                    let listens = event.kind == FaultKind::Kill && event.at_ms - began >= epoch_ms;
-                    let over_ms = if listens { (event.at_ms / epoch_ms + 1) * epoch_ms } else { event.at_ms };
-                    if began < end && over_ms + CLOSE_MS > start {
-                        found.insert(*member);
-                    }
-                }
-            }
+    let acts = events.iter().flat_map(|event| event.members.iter().map(move |member| (event, *member)));
+    acts.filter_map(move |(event, member)| match event.act {
+        Act::Begin => {
+            since.insert((event.kind, member), event.at_ms);
+            None
         }
-    }
-    found
+        Act::End => {
+            let from = since.remove(&(event.kind, member)).unwrap_or(event.at_ms);
+            Some(Span { kind: event.kind, member, from, until: event.at_ms })
+        }
+    })
 }
 
 #[cfg(test)]
@@ -256,6 +296,31 @@ mod tests {
                 assert!(events.iter().any(|end| ends(&end)), "seed {seed}: {begin:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_happens_around_a_close_is_bearable_but_when_three_are_cut_off() {
+        for seed in 0..50 {
+            let events = drawn(seed, 50);
+            for epoch in 0..50 {
+                let close = (epoch + 1) * 25_000 - EARLY_MS..(epoch + 1) * 25_000 + CLOSE_MS;
+                let cut_off = events.iter().filter(|event| close.contains(&event.at_ms)).map(|event| event.members.len()).max();
+                assert_eq!(is_bearable(&events, epoch, 25_000, 7), cut_off <= Some(2), "seed {seed}, epoch {epoch}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_two_of_seven_around_a_close_are_too_many() {
+        let at = |at_ms, act, member| Event { at_ms, act, kind: FaultKind::Kill, members: vec![member] };
+        let hit = |members: &[usize]| {
+            let events: Vec<Event> =
+                members.iter().flat_map(|member| [at(24_500, Act::Begin, *member), at(26_000, Act::End, *member)]).collect();
+            is_bearable(&events, 0, 25_000, 7)
+        };
+        assert!(hit(&[1, 5]));
+        assert!(!hit(&[1, 5, 6]));
+        assert!(is_bearable(&[at(10_000, Act::Begin, 1), at(12_000, Act::End, 1)], 0, 25_000, 1));
     }
 
     #[test]
