@@ -1,5 +1,6 @@
 //! Calldata of the transactions that nodes send, from core types.
 
+mod court;
 mod economy;
 
 use alloy_primitives::U256;
@@ -14,6 +15,7 @@ use assay_core::secp::Signature65;
 use crate::convert::to_alloy;
 use crate::{ClaimKind, LateAnswer};
 
+pub use court::punish;
 pub use economy::*;
 
 /// `SlaSettlement.submitReport`: `signers` is the bitmap as a big-endian word.

@@ -7,6 +7,7 @@ mod advice;
 mod agreement;
 mod client;
 mod convert;
+mod court;
 mod endpoint;
 mod error;
 mod events;
@@ -26,6 +27,7 @@ pub mod tokens;
 pub mod transaction;
 
 pub use client::{BlockRef, BlockTag, ChainConfig, Client};
+pub use court::EquivocationCourt;
 pub use error::ChainError;
 pub use events::ReportAccepted;
 pub use rebuttals::{LateAnswer, Rebuttal, Rebuttals};

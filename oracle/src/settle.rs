@@ -2,6 +2,7 @@
 //!
 //! Only final blocks move state here. Every transaction is an intent of the outbox, so a restart neither loses nor doubles one.
 
+mod accuse;
 mod bookings;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 use assay_proto::oracle_convert::{decode_certificate, encode_certificate};
 
+use accuse::Accuser;
 use bookings::Bookings;
 
 use crate::committee::{Certified, Command, Committee};
@@ -44,6 +46,8 @@ pub struct SettleConfig {
     pub claim: ClaimFor,
     /// The capacity market whose bookings this node settles by the reports; none without it.
     pub market: Option<Address>,
+    /// The court to which this node brings members that signed twice, and is paid for it; without it proofs are kept and passed on.
+    pub equivocation_court: Option<Address>,
 }
 
 /// Whose rewards a node claims.
@@ -60,7 +64,7 @@ pub enum ClaimFor {
 
 impl Default for SettleConfig {
     fn default() -> Self {
-        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None }
+        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None, equivocation_court: None }
     }
 }
 
@@ -124,6 +128,7 @@ impl Settler {
             }
         };
         let mut bookings = self.config.market.map(Bookings::new);
+        let mut accuser = self.config.equivocation_court.map(Accuser::new);
         let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
         loop {
             tokio::select! {
@@ -139,6 +144,11 @@ impl Settler {
                 && looked.is_ok()
             {
                 looked = self.settle_bookings(bookings, &mut postings).await;
+            }
+            if let Some(accuser) = &mut accuser
+                && looked.is_ok()
+            {
+                looked = self.accuse(accuser).await;
             }
             if let Err(error) = &looked {
                 warn!(%error, "settling: will be tried again");

@@ -257,7 +257,7 @@ impl Tools {
              [chain]\nrpc_url = \"{rpc}\"\nchain_id = {chain_id}\noracle_registry = \"{oracles}\"\nprovider_registry = \"{providers}\"\nsettlement = \"{settlement}\"\n\n\
              [beacon]\nurls = [{urls}]\nchain_hash = \"{hash}\"\npublic_key = \"{key}\"\n\n\
              [providers]\nallow_private = true\n\n\
-             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\n\n\
+             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\nequivocation_court = \"{court}\"\n\n\
              [telemetry]\nfilter = \"info\"\njson = false\n",
             id = number + 1,
             password = self.password_file.display(),
@@ -267,6 +267,7 @@ impl Tools {
             providers = chain.provider_registry,
             settlement = deployment.settlement,
             market = deployment.economy.market,
+            court = deployment.economy.equivocation_court,
             urls = urls.join(", "),
             hash = beacon.chain_hash,
             key = beacon.public_key,

@@ -1,0 +1,77 @@
+//! Who signs twice loses its stake on the chain, without a human: a node that holds the proof brings it to the court.
+
+use std::path::PathBuf;
+
+use alloy_sol_types::SolCall;
+use assay_chain::{BlockTag, Client, EquivocationCourt};
+use assay_contracts_bindings::OracleRegistry;
+use assay_core::bls::{Domain, SecretKey};
+use assay_core::epoch::{Misbehaviour, Offence};
+use assay_core::hash::Hash32;
+use assay_core::ids::{Instance, OracleId};
+use assay_core::observation::{Commit, SignedCommit};
+use assay_daemon::keystore::{self, Password};
+use assay_oracle::store::{SqliteStore, Store, StoredProof};
+use assay_proto::oracle_convert::Message;
+use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan};
+use serde_json::json;
+
+/// Of what is slashed.
+const REWARD_SHARE: u128 = 10;
+
+fn two_commits(key: &SecretKey, oracle: OracleId, instance: &Instance) -> Misbehaviour {
+    let signed = |root: u8| {
+        let (seeds, root, log_head) = (Hash32([1; 32]), Hash32([root; 32]), Hash32::ZERO);
+        let commit = Commit { epoch: 0, oracle, seeds, secure: true, root, leaf_count: 1, log_head };
+        SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(instance)) }
+    };
+    Misbehaviour::commits(signed(2), signed(3), instance)
+}
+
+async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
+    let call = OracleRegistry::stakeOfCall { oracleId: oracle.0 }.abi_encode();
+    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": format!("0x{}", hex::encode(call)) }, "latest"]);
+    let word = devnet.anvil().rpc("eth_call", request).await.unwrap();
+    u128::from_str_radix(word.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+}
+
+// Defence: `Settler::accuse`, after a restart too; without it a proof stays with the nodes, and who signed twice keeps its stake.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src").canonicalize().unwrap();
+    let plan = Plan { dir: dir.path().join("net"), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None] };
+    let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
+    let epoch = std::time::Duration::from_millis(devnet.params.epoch_ms());
+    assert!(devnet.until(epoch * 4, || async { Ok(devnet.epoch(0).await?.is_some()) }).await.unwrap(), "epoch 0 is accepted");
+
+    let client = Client::connect(devnet.deployment.chain.clone()).await.unwrap();
+    let court = EquivocationCourt::connect(client.rpc(), &devnet.deployment.economy.equivocation_court).await.unwrap();
+    let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
+    let (guilty, innocent) = (OracleId(3), OracleId(4));
+    let password = Password::from_file(&plan.dir.join("password")).unwrap();
+    let key = keystore::load_bls(&devnet.oracles[2].dir.join("verdict.json"), &password).unwrap();
+    let proof = two_commits(&key, guilty, &instance);
+    let held = StoredProof {
+        epoch: 0,
+        oracle: guilty,
+        offence: Offence::TwoCommits,
+        proof: Message::Misbehaviour(Box::new(proof)).encode().to_vec(),
+    };
+
+    let before = stake_of(&devnet, guilty).await;
+    devnet.kill_oracle(0).await.unwrap();
+    let store = SqliteStore::open(&devnet.oracles[0].dir.join("data/node.sqlite")).await.unwrap();
+    store.put_proof(&held).await.unwrap();
+    store.pool().close().await;
+    devnet.restart_oracle(0).await.unwrap();
+
+    let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
+    assert!(devnet.until(epoch * 3, is_punished).await.unwrap(), "the chain knows");
+    assert_eq!(stake_of(&devnet, guilty).await, 0);
+    assert_eq!(stake_of(&devnet, innocent).await, before, "nobody else");
+    assert!(!court.is_punished(innocent, 0, Offence::TwoCommits, BlockTag::Latest).await.unwrap());
+    let accuser = devnet.oracles[0].transmitter;
+    assert_eq!(devnet.balance(&accuser).await.unwrap(), before / REWARD_SHARE, "who accused is paid");
+    devnet.stop().await.unwrap();
+}
