@@ -2,6 +2,7 @@
 
 mod court;
 mod economy;
+mod keeper;
 
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
@@ -17,6 +18,54 @@ use crate::{ClaimKind, LateAnswer};
 
 pub use court::punish;
 pub use economy::*;
+pub use keeper::*;
+
+/// The bindings give each contract a report type of its own.
+macro_rules! report_of {
+    ($contract:ident, $report:expr) => {{
+        let r = $crate::calls::report_struct($report);
+        $contract::Report {
+            chainId: r.chainId,
+            settlement: r.settlement,
+            setEpoch: r.setEpoch,
+            epoch: r.epoch,
+            view_: r.view_,
+            parentDigest: r.parentDigest,
+            refBlock: r.refBlock,
+            validUntil: r.validUntil,
+            drandRound: r.drandRound,
+            seedSecure: r.seedSecure,
+            paramsHash: r.paramsHash,
+            bitVotesRoot: r.bitVotesRoot,
+            obsRoot: r.obsRoot,
+            resultRoot: r.resultRoot,
+            rewardRoot: r.rewardRoot,
+            slashRoot: r.slashRoot,
+            rewardTotal: r.rewardTotal,
+            slashTotal: r.slashTotal,
+            logHeadsRoot: r.logHeadsRoot,
+            dataDigest: r.dataDigest,
+        }
+    }};
+}
+
+/// And a verdict type.
+macro_rules! verdict_of {
+    ($contract:ident, $verdict:expr) => {{
+        let verdict: &Verdict = $verdict;
+        $contract::Verdict {
+            providerId: verdict.provider.0,
+            epoch: verdict.epoch,
+            outcome: verdict.outcome as u8,
+            multiplierPpm: u32::try_from(verdict.multiplier_ppm).unwrap_or(u32::MAX),
+            reward: U256::from(verdict.reward),
+            slash: U256::from(verdict.slash),
+            dimensions: verdict.dimensions_word().0.into(),
+        }
+    }};
+}
+
+use {report_of, verdict_of};
 
 /// `SlaSettlement.submitReport`: `signers` is the bitmap as a big-endian word.
 pub fn submit_report(report: &Report, signers: &[u8; 32], signature: &bls::Signature) -> Vec<u8> {

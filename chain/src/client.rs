@@ -6,11 +6,12 @@ use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_provider::RootProvider;
 use alloy_provider::transport::TransportError;
 use alloy_sol_types::SolCall;
+use assay_contracts_bindings::SlaSettlement;
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainError, Rpc, RpcUrls, agreement};
+use crate::{ChainError, Rpc, RpcUrls, agreement, convert};
 
 /// The `[chain]` table of a config file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,21 @@ impl Client {
         if let Some(settlement) = &config.settlement {
             rpc.check_code("settlement", settlement).await?;
         }
+        Ok(Self(Arc::new(Inner { rpc, config })))
+    }
+
+    /// Connects to a settlement and what it stands on: for who knows no more than its address.
+    pub async fn of_settlement(rpc_url: RpcUrls, settlement: &Address) -> Result<Self, ChainError> {
+        let rpc = Rpc::connect(rpc_url.clone()).await?;
+        rpc.check_code("settlement", settlement).await?;
+        let stands_on = rpc.call(settlement, SlaSettlement::configCall {}, BlockId::latest()).await?;
+        let config = ChainConfig {
+            rpc_url,
+            chain_id: rpc.chain_id(),
+            oracle_registry: convert::address(stands_on.oracleRegistry),
+            provider_registry: convert::address(stands_on.providerRegistry),
+            settlement: Some(*settlement),
+        };
         Ok(Self(Arc::new(Inner { rpc, config })))
     }
 

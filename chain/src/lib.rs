@@ -21,6 +21,7 @@ mod urls;
 
 pub mod calls;
 pub mod command;
+pub mod keeper;
 pub mod market;
 pub mod outbox;
 pub mod tokens;

@@ -13,6 +13,7 @@ use crate::app::{self, AppError};
 use crate::claim::{self, Claim, ClaimError};
 use crate::config::Config;
 use crate::doppelganger::DoppelgangerError;
+use crate::keeper::{self, KeeperCommand, KeeperError};
 use crate::signer::{Protection, ProtectionError};
 
 /// An Assay oracle node: measures hardware providers, agrees on verdicts and posts them.
@@ -51,6 +52,8 @@ enum Command {
     Protection(ProtectionCommand),
     /// Draw rewards: this oracle's own, or anybody's.
     Claim(Claim),
+    /// Do what is due, claims, slashes and bookings, for the tips of the Keeper contract. Needs no oracle's key.
+    Keeper(KeeperCommand),
     /// Check a config file and say what it means, without starting anything.
     Config {
         /// The node's config file (TOML).
@@ -135,6 +138,9 @@ pub enum CliError {
     /// Rewards.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// What is due.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// The node.
     #[error(transparent)]
     App(#[from] AppError),
@@ -168,13 +174,18 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             let config = load(&arguments.config)?;
             print(claim::run(&arguments, &config).await?)
         }
+        Command::Keeper(arguments) => Ok(keeper::run(&arguments, |line| write_line(&line)).await?),
     }
 }
 
 /// An export that did not arrive must not look like one that did: a full disk or a closed pipe is an error, not a panic.
 fn print(line: impl Display) -> Result<(), CliError> {
+    write_line(&line).map_err(CliError::Output)
+}
+
+fn write_line(line: &dyn Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CliError::Output)
+    writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
 fn load(path: &std::path::Path) -> Result<Config, CliError> {

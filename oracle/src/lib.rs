@@ -15,6 +15,7 @@ pub mod config;
 pub mod doppelganger;
 pub mod frame;
 pub mod identity;
+pub mod keeper;
 pub mod measure;
 pub mod peers;
 pub mod seeds;

@@ -3,7 +3,7 @@
 //! Only final blocks move state here. Every transaction is an intent of the outbox, so a restart neither loses nor doubles one.
 
 mod accuse;
-mod bookings;
+pub(crate) mod bookings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::anvil::{self, AnvilError};
 
-pub use economy::{Economy, MARGIN_PPM, ORACLE_SHARE_PPM, Offer, TREASURY, open_market};
+pub use economy::{BOOKING_TIP, CLAIM_TIP, Economy, KEEPER_FUNDS, MARGIN_PPM, ORACLE_SHARE_PPM, Offer, SLASH_TIP, TREASURY, open_market};
 
 /// Stake behind each GiB that a provider of any class here declares, smallest unit.
 pub const STAKE_PER_GIB: u128 = 1_000_000_000_000_000_000;
@@ -239,7 +239,7 @@ pub async fn deploy_settlement(registries: &Registries, spec: &DeploySpec) -> Re
     let settlement = chain.create("deploy SlaSettlement", &SETTLEMENT_DEPLOYER, &SlaSettlement::BYTECODE, arguments).await?;
     let call = ProviderRegistry::setSettlementCall { settlement_: word(&settlement) }.abi_encode();
     chain.send("setSettlement", &DEPLOYER, &config.provider_registry, call).await?;
-    let economy = Economy::deploy(&mut chain, spec, &config.oracle_registry, &config.provider_registry, &settlement).await?;
+    let economy = Economy::deploy(&mut chain, spec, &config.oracle_registry, &config.provider_registry, &settlement, token).await?;
     chain.fund(token, &DEPLOYER, &settlement, spec.pool).await?;
     let call = SlaSettlement::fundCall { amount: U256::from(spec.pool) }.abi_encode();
     chain.send("fund", &DEPLOYER, &settlement, call).await?;

@@ -9,6 +9,7 @@ use assay_core::ids::{Address, ProviderId};
 use assay_core::report::Report;
 use assay_core::verdict::Verdict;
 
+use super::{report_of, verdict_of};
 use crate::convert::to_alloy;
 use crate::market::BookingId;
 
@@ -104,8 +105,8 @@ pub fn end_booking(booking: BookingId) -> Vec<u8> {
 pub fn settle_bookings(bookings: &[BookingId], report: &Report, verdict: &Verdict, proof: &[Hash32]) -> Vec<u8> {
     CapacityMarket::settleManyCall {
         bookingIds: bookings.iter().map(|booking| booking.0).collect(),
-        report: market_report(report),
-        v: market_verdict(verdict),
+        report: report_of!(CapacityMarket, report),
+        v: verdict_of!(CapacityMarket, verdict),
         proof: super::words(proof),
     }
     .abi_encode()
@@ -118,7 +119,7 @@ pub fn settle_skipped(booking: BookingId, epoch: u64) -> Vec<u8> {
 
 /// `CapacityMarket.refundUnsettled`: a report without a verdict on the provider, long after; anyone may send it.
 pub fn refund_unsettled(booking: BookingId, report: &Report) -> Vec<u8> {
-    CapacityMarket::refundUnsettledCall { bookingId: booking.0, report: market_report(report) }.abi_encode()
+    CapacityMarket::refundUnsettledCall { bookingId: booking.0, report: report_of!(CapacityMarket, report) }.abi_encode()
 }
 
 /// `CapacityMarket.withdrawCredit`: goes to the builder, whoever sends it.
@@ -144,43 +145,4 @@ pub fn pay_treasury() -> Vec<u8> {
 /// A price that does not fit is no price that anyone can pay: the contract refuses the largest.
 fn price_word(price: u128) -> U96 {
     U96::try_from(price).unwrap_or(U96::MAX)
-}
-
-/// The bindings give each contract a report type of its own.
-fn market_report(report: &Report) -> CapacityMarket::Report {
-    let r = super::report_struct(report);
-    CapacityMarket::Report {
-        chainId: r.chainId,
-        settlement: r.settlement,
-        setEpoch: r.setEpoch,
-        epoch: r.epoch,
-        view_: r.view_,
-        parentDigest: r.parentDigest,
-        refBlock: r.refBlock,
-        validUntil: r.validUntil,
-        drandRound: r.drandRound,
-        seedSecure: r.seedSecure,
-        paramsHash: r.paramsHash,
-        bitVotesRoot: r.bitVotesRoot,
-        obsRoot: r.obsRoot,
-        resultRoot: r.resultRoot,
-        rewardRoot: r.rewardRoot,
-        slashRoot: r.slashRoot,
-        rewardTotal: r.rewardTotal,
-        slashTotal: r.slashTotal,
-        logHeadsRoot: r.logHeadsRoot,
-        dataDigest: r.dataDigest,
-    }
-}
-
-fn market_verdict(verdict: &Verdict) -> CapacityMarket::Verdict {
-    CapacityMarket::Verdict {
-        providerId: verdict.provider.0,
-        epoch: verdict.epoch,
-        outcome: verdict.outcome as u8,
-        multiplierPpm: u32::try_from(verdict.multiplier_ppm).unwrap_or(u32::MAX),
-        reward: U256::from(verdict.reward),
-        slash: U256::from(verdict.slash),
-        dimensions: verdict.dimensions_word().0.into(),
-    }
 }

@@ -16,6 +16,7 @@ use crate::transaction::{self, Mined, SendConfig, TransactionError};
 use crate::{ChainError, Rpc};
 
 pub use preview::{Preview, PreviewedStep};
+pub(crate) use preview::{refusal, simulate};
 
 /// One transaction.
 #[derive(Clone, Debug)]

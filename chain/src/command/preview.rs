@@ -53,7 +53,13 @@ struct SimulatedBlock {
 impl Preview {
     /// Runs the plan on the node's copy of the newest block. An error when a step would revert, or the sender cannot pay the gas.
     pub async fn of(plan: &Plan, rpc: &Rpc, from: &Address, config: &SendConfig) -> Result<Self, CommandError> {
-        let ran = simulate(plan, rpc, from).await?;
+        let request = |step: &Step| {
+            TransactionRequest::default()
+                .from(convert::to_alloy(from))
+                .to(convert::to_alloy(&step.to))
+                .input(Bytes::copy_from_slice(&step.calldata).into())
+        };
+        let ran = simulate(rpc, plan.steps.iter().map(request).collect()).await?;
         let fees = transaction::current_fees(rpc, config.max_fee_per_gas_wei).await.map_err(CommandError::Fees)?;
         let mut steps = Vec::with_capacity(plan.steps.len());
         for (step, result) in plan.steps.iter().zip(ran) {
@@ -101,28 +107,28 @@ impl fmt::Display for Preview {
     }
 }
 
-async fn simulate(plan: &Plan, rpc: &Rpc, from: &Address) -> Result<Vec<SimCallResult>, CommandError> {
-    let request = |step: &Step| {
-        TransactionRequest::default()
-            .from(convert::to_alloy(from))
-            .to(convert::to_alloy(&step.to))
-            .input(Bytes::copy_from_slice(&step.calldata).into())
-    };
-    let payload = SimulatePayload::default().extend(SimBlock::default().extend_calls(plan.steps.iter().map(request)));
+/// Runs calls one after the other on the node's copy of the newest block.
+pub(crate) async fn simulate(rpc: &Rpc, requests: Vec<TransactionRequest>) -> Result<Vec<SimCallResult>, CommandError> {
+    let count = requests.len();
+    let payload = SimulatePayload::default().extend(SimBlock::default().extend_calls(requests));
     let answer: Result<Vec<SimulatedBlock>, _> = rpc.provider().client().request("eth_simulateV1", (payload, "latest")).await;
     let blocks = answer.map_err(|error| rpc.error("eth_simulateV1", error))?;
     let calls: Vec<SimCallResult> = blocks.into_iter().flat_map(|block| block.calls).collect();
-    match calls.len() == plan.steps.len() {
+    match calls.len() == count {
         true => Ok(calls),
         false => Err(crate::ChainError::bad_answer("eth_simulateV1", "another number of calls than asked").into()),
     }
 }
 
 fn gas_of(step: &Step, result: SimCallResult) -> Result<u64, CommandError> {
-    if result.status {
-        return Ok(result.gas_used);
+    match result.status {
+        true => Ok(result.gas_used),
+        false => Err(CommandError::Refused { what: step.what.clone(), reason: refusal(result) }),
     }
+}
+
+/// Why a simulated call reverted.
+pub(crate) fn refusal(result: SimCallResult) -> String {
     let decoded = convert::decode_revert(&result.return_data);
-    let reason = decoded.or_else(|| result.error.map(|error| error.message)).unwrap_or_else(|| "it reverts without a reason".to_owned());
-    Err(CommandError::Refused { what: step.what.clone(), reason })
+    decoded.or_else(|| result.error.map(|error| error.message)).unwrap_or_else(|| "it reverts without a reason".to_owned())
 }

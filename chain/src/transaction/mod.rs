@@ -19,7 +19,7 @@ use assay_core::secp;
 use crate::{ChainError, Rpc, convert};
 
 pub(crate) use fees::{Fees, current as current_fees};
-pub use send::{Mined, SendConfig, send};
+pub use send::{Mined, SendConfig, send, send_with_gas};
 pub(crate) use sign::{Draft, SignedTx};
 
 /// Why a call did not become a mined transaction.

@@ -54,6 +54,19 @@ pub struct Mined {
 pub async fn send(rpc: &Rpc, key: &SecretKey, to: &Address, calldata: &[u8], config: &SendConfig) -> Result<Mined, TransactionError> {
     let sender = key.address();
     let gas_limit = super::gas_limit(rpc, &sender, to, calldata, config.gas_margin_percent).await?;
+    send_with_gas(rpc, key, to, calldata, gas_limit, config).await
+}
+
+/// As [`send`], with a gas limit that the caller knows to be enough: nothing is estimated.
+pub async fn send_with_gas(
+    rpc: &Rpc,
+    key: &SecretKey,
+    to: &Address,
+    calldata: &[u8],
+    gas_limit: u64,
+    config: &SendConfig,
+) -> Result<Mined, TransactionError> {
+    let sender = key.address();
     let fees = super::current_fees(rpc, config.max_fee_per_gas_wei).await?;
     let nonce = super::count(rpc, &sender, BlockId::pending()).await?;
     let signed = Draft { chain_id: rpc.chain_id(), to, calldata, gas_limit, fees }.sign(nonce, key)?;

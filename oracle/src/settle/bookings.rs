@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use assay_chain::market::{Booking, BookingId, Market};
-use assay_chain::{BlockTag, ChainError, EpochState, calls};
+use assay_chain::{BlockTag, ChainError, EpochState, Rpc, calls};
 use assay_core::ids::{Address, ProviderId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tracing::info;
@@ -13,14 +13,14 @@ use tracing::info;
 use super::{Posting, SettleError, Settler};
 
 /// Bookings in one transaction: each takes some 70,000 gas.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
 /// Skipped epochs are looked for so far back: a restart does not forget one.
 const LOOK_BACK: u64 = 64;
 
 /// The bookings of a market, as last seen.
-pub(super) struct Bookings {
+pub(crate) struct Bookings {
     address: Address,
     market: Option<Market>,
     known: BTreeMap<BookingId, Booking>,
@@ -31,15 +31,15 @@ pub(super) struct Bookings {
 }
 
 impl Bookings {
-    pub(super) fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address) -> Self {
         Self { address, market: None, known: BTreeMap::new(), read_in: None, skipped_to: None }
     }
 
     /// The market, looked for until it is there, with bookings not older than this epoch.
-    async fn read(&mut self, settler: &Settler, epoch: u64) -> Result<Market, SettleError> {
+    pub(crate) async fn read(&mut self, rpc: &Rpc, epoch: u64) -> Result<Market, ChainError> {
         let market = match &self.market {
             Some(market) => market.clone(),
-            None => Market::connect(settler.client.rpc(), &self.address).await?,
+            None => Market::connect(rpc, &self.address).await?,
         };
         let count = market.booking_count(BlockTag::Latest).await?;
         if self.read_in != Some(epoch) || u64::try_from(self.known.len()).is_ok_and(|known| known != count) {
@@ -52,9 +52,14 @@ impl Bookings {
     }
 
     /// Bookings of an epoch that are not settled, by provider.
-    async fn unsettled(&self, market: &Market, epoch: u64) -> Result<BTreeMap<ProviderId, Vec<BookingId>>, SettleError> {
+    pub(crate) async fn unsettled(
+        &self,
+        market: &Market,
+        epoch: u64,
+        at: BlockTag,
+    ) -> Result<BTreeMap<ProviderId, Vec<BookingId>>, ChainError> {
         let of_epoch = self.known.iter().filter(|(_, booking)| booking.epochs().contains(&epoch));
-        let reads: Vec<_> = of_epoch.map(|(id, booking)| is_settled(market, *id, booking.provider, epoch)).collect();
+        let reads: Vec<_> = of_epoch.map(|(id, booking)| is_settled(market, *id, booking.provider, epoch, at)).collect();
         let mut read: Vec<(BookingId, ProviderId, bool)> = stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await?;
         read.sort_unstable_by_key(|(id, ..)| *id);
         let mut open: BTreeMap<ProviderId, Vec<BookingId>> = BTreeMap::new();
@@ -69,8 +74,14 @@ async fn read_one(market: &Market, id: BookingId) -> Result<(BookingId, Booking)
     Ok((id, market.booking(id, BlockTag::Latest).await?))
 }
 
-async fn is_settled(market: &Market, id: BookingId, provider: ProviderId, epoch: u64) -> Result<(BookingId, ProviderId, bool), ChainError> {
-    Ok((id, provider, market.is_settled(id, epoch, BlockTag::Latest).await?))
+async fn is_settled(
+    market: &Market,
+    id: BookingId,
+    provider: ProviderId,
+    epoch: u64,
+    at: BlockTag,
+) -> Result<(BookingId, ProviderId, bool), ChainError> {
+    Ok((id, provider, market.is_settled(id, epoch, at).await?))
 }
 
 impl Settler {
@@ -84,7 +95,7 @@ impl Settler {
             if since_s < self.frames.settlement().reward_window_s.saturating_add(self.my_turn_s(posting)) {
                 continue;
             }
-            let market = bookings.read(self, epoch).await?;
+            let market = bookings.read(self.client.rpc(), epoch).await?;
             posting.booked = self.settle_epoch(bookings, &market, *epoch_of, posting, latest.timestamp_s).await?;
         }
         self.settle_skipped(bookings, epoch).await
@@ -99,7 +110,7 @@ impl Settler {
         posting: &Posting,
         now_s: u64,
     ) -> Result<bool, SettleError> {
-        let open = bookings.unsettled(market, epoch).await?;
+        let open = bookings.unsettled(market, epoch, BlockTag::Latest).await?;
         if open.is_empty() {
             return Ok(true);
         }
@@ -138,8 +149,8 @@ impl Settler {
                 EpochState::Open => return Ok(()),
                 EpochState::Accepted => {}
                 EpochState::Skipped => {
-                    let market = bookings.read(self, now).await?;
-                    for id in bookings.unsettled(&market, epoch).await?.into_values().flatten() {
+                    let market = bookings.read(self.client.rpc(), now).await?;
+                    for id in bookings.unsettled(&market, epoch, BlockTag::Latest).await?.into_values().flatten() {
                         all_settled = false;
                         self.outbox.enqueue(&format!("skipped/{epoch}/{}", id.0), market.address, calls::settle_skipped(id, epoch)).await?;
                     }

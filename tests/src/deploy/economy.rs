@@ -8,6 +8,7 @@ use assay_contracts_bindings::{
     SlaOracle, SlaSettlement, TestToken,
 };
 use assay_core::ids::{Address, ProviderId};
+use assay_core::params::TOKEN;
 
 use super::{DEPLOYER, DeployError, DeploySpec, Deployment, Stream, word};
 
@@ -22,6 +23,18 @@ const EQUIVOCATION_PPM: u64 = 1_000_000;
 /// Epochs that a builder still pays after he ended a booking.
 const NOTICE_EPOCHS: u64 = 1;
 const HORIZON_EPOCHS: u64 = 10_000;
+/// What the keeper holds to pay tips from.
+pub const KEEPER_FUNDS: u128 = 1_000 * TOKEN;
+/// For a paid claim.
+pub const CLAIM_TIP: u128 = TOKEN / 10;
+/// For an executed slash.
+pub const SLASH_TIP: u128 = TOKEN;
+/// For a settled booking, out of its margin.
+pub const BOOKING_TIP: u128 = TOKEN / 20;
+/// Most tips of each kind in one day.
+const TIPS_PER_DAY: u32 = 1_000;
+/// `IKeeper.Action` with its tip.
+const TARIFFS: [(u8, u128); 3] = [(1, CLAIM_TIP), (2, SLASH_TIP), (3, BOOKING_TIP)];
 
 /// Where they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +59,7 @@ impl Economy {
         oracle_registry: &Address,
         provider_registry: &Address,
         settlement: &Address,
+        token: &Address,
     ) -> Result<Self, DeployError> {
         let at = word(settlement);
         let arguments = SlaOracle::constructorCall { settlement_: at }.abi_encode();
@@ -88,6 +102,12 @@ impl Economy {
         chain.send("setMarket", &DEPLOYER, provider_registry, call).await?;
         let call = SlaSettlement::setCourtCall { court: word(&equivocation_court), allowed: true }.abi_encode();
         chain.send("setCourt", &DEPLOYER, settlement, call).await?;
+        for (action, tip) in TARIFFS {
+            let call = Keeper::setTariffCall { action, tip, perDay: TIPS_PER_DAY }.abi_encode();
+            chain.send("setTariff", &DEPLOYER, &keeper, call).await?;
+        }
+        let call = TestToken::mintCall { to: word(&keeper), amount: U256::from(KEEPER_FUNDS) }.abi_encode();
+        chain.send("mint for the keeper", &DEPLOYER, token, call).await?;
         Ok(Self { sla_oracle, standing, market, keeper, equivocation_court })
     }
 }

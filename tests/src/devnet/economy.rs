@@ -244,6 +244,7 @@ impl Deals {
         let mut named: Vec<(String, Address)> = vec![
             ("pool".into(), deployment.settlement),
             ("market".into(), deployment.economy.market),
+            ("keeper".into(), deployment.economy.keeper),
             ("oracle stakes".into(), deployment.chain.oracle_registry),
             ("provider stakes".into(), deployment.chain.provider_registry),
             ("builder".into(), self.buyer.address()),
