@@ -34,7 +34,7 @@ fmt: tools ## format everything
 	npm run --silent contracts:fmt-write
 
 bench: ## measure, and write target/bench/results.json and the table of docs/STORAGE.md (ONLY="grpc store" measures some subjects and writes nothing)
-	$(CARGO) build --release --package assay-provider --package assay-builder --locked
+	$(CARGO) build --release --package assay-provider --package assay-builder --package assay-oracle --locked
 	$(CARGO) bench --profile release --package assay-tests --bench figures --locked -- $(ONLY)
 
 contracts: tools ## compile the contracts

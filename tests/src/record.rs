@@ -114,6 +114,19 @@ impl Record {
         Ok(epochs)
     }
 
+    /// What came in and what was said, each with its unix ms, in order. A statement of its own has the time of what led to it.
+    pub async fn arrivals(&self) -> Result<Vec<(u64, Message)>, RecordError> {
+        let rows: Vec<(i64, Vec<u8>)> = self.rows("SELECT received_ms, message FROM inputs ORDER BY sequence").await?;
+        let mut arrivals = Vec::new();
+        for (received_ms, message) in rows {
+            let received_ms = u64::try_from(received_ms).map_err(|_| self.malformed("a time"))?;
+            if let LogEntry::Received(message) = LogEntry::decode(&message).map_err(|_| self.malformed("an input"))? {
+                arrivals.push((received_ms, message));
+            }
+        }
+        Ok(arrivals)
+    }
+
     /// The export of the record of what the verdict key signed.
     pub async fn signed(&self, oracle: OracleId) -> Result<BTreeMap<Place, Hash32>, RecordError> {
         let config = self.dir.join("oracle.toml");

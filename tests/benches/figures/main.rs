@@ -16,6 +16,7 @@ mod harness;
 mod one_thread;
 mod plane;
 mod scaling;
+mod settle;
 mod sim;
 mod slices;
 mod storage;
@@ -30,13 +31,14 @@ use table::Table;
 
 type Subject = (&'static str, fn(&mut Table));
 
-const SUBJECTS: [Subject; 13] = [
+const SUBJECTS: [Subject; 14] = [
     ("bls", bls::measure),
     ("slices", slices::measure),
     ("gas", gas::measure),
     ("bias", bias::measure),
     ("epoch", epoch::measure),
     ("scaling", scaling::measure),
+    ("settle", settle::measure),
     ("sim", sim::measure),
     ("grpc", grpc::measure),
     ("store", store::measure),

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod outcome;
 pub mod show;
 mod start;
+pub mod steps;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -128,6 +129,8 @@ pub struct Plan {
 pub struct Changes {
     /// From acceptance to slashes, in seconds.
     pub slash_window_s: Option<u64>,
+    /// From the settlement's deployment to genesis, in seconds: the time in which every oracle has to start.
+    pub genesis_delay_s: Option<u64>,
     /// Where a provider (by its number, from 1) is registered instead of where it listens: somebody stands between.
     pub registered_at: BTreeMap<usize, SocketAddr>,
     /// Between every oracle and its peers, its chain and its clock stands something that can spoil them ([`Spoilers`]).
@@ -316,6 +319,7 @@ impl Devnet {
             params_hash: params.hash(),
             pool: POOL,
             slash_window_s: changes.slash_window_s.unwrap_or(DeploySpec::default().slash_window_s),
+            genesis_delay_s: changes.genesis_delay_s.unwrap_or(DeploySpec::default().genesis_delay_s),
             ..DeploySpec::default()
         };
         say("contracts: token, registries, everybody registered, committee snapshot");
