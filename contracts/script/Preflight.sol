@@ -115,6 +115,11 @@ library Preflight {
         _require(f, isWithinBounds, "settlement: windows and validEpochs must stay under 1,024 epochs: shorten them, or lengthen epochs.");
         _require(
             f,
+            p.escapeDelay > p.courts.reviewSeconds,
+            "settlement.escapeDelay is not longer than courts.reviewSeconds: signers of a convicted report could leave before they are slashed."
+        );
+        _require(
+            f,
             p.escapeDelay > (1 + uint256(c.validEpochs)) * c.epochLength,
             "settlement.escapeDelay is within one report's validity: exits would open while a report can still come; lengthen it."
         );

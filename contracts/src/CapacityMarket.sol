@@ -96,7 +96,7 @@ contract CapacityMarket is ICapacityMarket, Ownable {
 
     /// @inheritdoc ICapacityMarket
     function delist(uint64 providerId) external {
-        if (bookable(providerId)) revert StillBookable(providerId);
+        if (bookable(providerId) && PROVIDERS.provider(providerId).active) revert StillBookable(providerId);
         _offer(providerId, 0, _listings[providerId].price);
     }
 

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {SeedCourt} from "../src/courts/SeedCourt.sol";
+import {ICourt} from "../src/interfaces/ICourt.sol";
 import {ISeedCourt} from "../src/interfaces/ISeedCourt.sol";
 import {ISignersCourt} from "../src/interfaces/ISignersCourt.sol";
 import {ISlaSettlement, Report} from "../src/interfaces/ISlaSettlement.sol";
@@ -30,6 +31,12 @@ contract CourtSignersTest is CourtFixture {
         r = report(0);
         certificate = signReport(r, CORRUPT);
         post(r);
+    }
+
+    /// Windows longer than an epoch: a report and its child are both open.
+    function config() internal view override returns (ISlaSettlement.Config memory c) {
+        c = super.config();
+        (c.rewardWindow, c.slashWindow) = (80, 160);
     }
 
     function convict() private {
@@ -132,5 +139,51 @@ contract CourtSignersTest is CourtFixture {
         convict();
         vm.expectRevert(abi.encodeWithSelector(ISlaSettlement.AlreadyVoided.selector, digestOf(r)));
         settlement.submitReport(r, CORRUPT, certificate);
+    }
+
+    // Defence: a report that fell with an earlier one is convicted all the same. Without it whoever signed it goes free, because another
+    // fault was found first.
+    function test_a_report_that_fell_with_an_earlier_one() public {
+        Report memory child = report(1);
+        child.parentDigest = digestOf(r);
+        post(child);
+        court.convictRound(r, 0);
+        (bytes32 accepted,) = settlement.acceptedReport(1);
+        vm.assertEq(accepted, bytes32(0));
+        vm.assertFalse(settlement.voided(digestOf(child)));
+
+        vm.prank(CHALLENGER);
+        court.convictRound(child, 0);
+        slashTheSigners(child, address(court));
+    }
+
+    // Defence: only a report of this settlement is judged. Without it who signed for another chain, or under other parameters, is slashed
+    // by the rules of this one.
+    function test_a_report_of_another_settlement() public {
+        Report[3] memory strange = [report(1), report(1), report(1)];
+        strange[0].chainId = 1;
+        strange[1].settlement = STRANGER;
+        strange[2].paramsHash = "other";
+        for (uint256 i = 0; i < strange.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ICourt.NotOfThisSettlement.selector, digestOf(strange[i])));
+            court.convictRound(strange[i], 0);
+        }
+    }
+
+    // Defence: who convicted first stays. Without it whoever repeats the proof takes the reward.
+    function test_who_convicted_first_is_paid() public {
+        Report memory next = report(1);
+        next.parentDigest = digestOf(r);
+        vm.prank(CHALLENGER);
+        court.convictRound(next, 0); // before it is posted
+        vm.expectRevert(abi.encodeWithSelector(ICourt.AlreadyConvicted.selector, digestOf(next)));
+        vm.prank(STRANGER);
+        court.convictRound(next, 0);
+
+        post(next);
+        vm.prank(STRANGER);
+        court.convictRound(next, 0);
+        assertVoid(next);
+        vm.assertEq(court.convicted(digestOf(next)), CHALLENGER);
     }
 }

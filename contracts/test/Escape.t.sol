@@ -46,4 +46,16 @@ contract EscapeTest is Chained {
         settlement.pausePosting();
         assertOpensAt(endOf(0) + ESCAPE_DELAY);
     }
+
+    // Defence: a court's void starts the clock again. Without it one that reaches further back than the delay opens the way out at once, and
+    // who signed the wrong report is gone before the review of it ends.
+    function test_a_courts_void_starts_the_clock() public {
+        Report memory first = accept(0, 0, 1e18);
+        vm.warp(endOf(0) + ESCAPE_DELAY - LENGTH);
+        Report memory second = accept(oldestOpen(), digestOf(first), 2e18);
+        vm.warp(endOf(0) + ESCAPE_DELAY + LENGTH);
+        voidAs(COURT, second, 0);
+        vm.assertFalse(settlement.escapeOpen());
+        assertOpensAt(endOf(0) + ESCAPE_DELAY + LENGTH + ESCAPE_DELAY);
+    }
 }

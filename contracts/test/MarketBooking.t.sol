@@ -125,6 +125,18 @@ contract MarketBookingTest is MarketFixture {
         extendExpecting(id, 1, PRICE, abi.encodeWithSelector(ICapacityMarket.NotEnoughCapacity.selector, 600, 500));
     }
 
+    // Defence: anyone takes the offer of a provider that leaves out of the lists. Without it the price counts capacity that nobody can book.
+    function test_the_offer_of_a_provider_that_left_is_taken_out() public {
+        vm.expectRevert(abi.encodeWithSelector(ICapacityMarket.StillBookable.selector, provider));
+        market.delist(provider);
+        vm.prank(providers.provider(provider).operator);
+        providers.requestExit(provider);
+        vm.prank(address(0x57a6));
+        market.delist(provider);
+        vm.assertEq(market.listing(provider).gib, 0);
+        vm.assertEq(market.area(CLASS, REGION).listedGib, 0);
+    }
+
     // Defence: standing is asked at every booking; without it, a suspended provider sells to whoever does not look.
     function test_a_suspended_provider_is_not_booked() public {
         uint64 id = book(provider, 1, 40);

@@ -10,6 +10,7 @@ import {IOracleRegistry} from "../interfaces/IOracleRegistry.sol";
 import {ISlaSettlement, Report} from "../interfaces/ISlaSettlement.sol";
 import {Committee} from "../libraries/Committee.sol";
 import {ReportLib} from "../libraries/ReportLib.sol";
+import {StampLib} from "../libraries/Stamp.sol";
 
 /// @title Base of all courts
 /// @notice See ICourt for what it promises.
@@ -24,6 +25,7 @@ abstract contract Court is ICourt {
     ISlaSettlement internal immutable SETTLEMENT;
     IOracleRegistry internal immutable ORACLES;
     IERC20 internal immutable TOKEN;
+    bytes32 private immutable PARAMS_HASH;
     uint256 public immutable slashPpm;
 
     mapping(bytes32 reportDigest => address) public convicted;
@@ -36,6 +38,7 @@ abstract contract Court is ICourt {
         SETTLEMENT = settlement;
         ORACLES = IOracleRegistry(c.oracleRegistry);
         TOKEN = IERC20(c.token);
+        PARAMS_HASH = c.paramsHash;
         slashPpm = slashPpm_;
     }
 
@@ -53,13 +56,23 @@ abstract contract Court is ICourt {
         TOKEN.safeTransfer(msg.sender, amount);
     }
 
-    /// @dev Voids the report and remembers who proved it wrong. Reverts when it is not accepted, void already, or can no longer be voided.
-    /// @param parentEpoch of the report that `report.parentDigest` names.
+    /// @dev Remembers who proved the report wrong first, and voids it if it stands. One that went with an earlier one, or was never posted,
+    /// is convicted all the same: whoever signed it signed what is wrong. Reverts when it stands and can no longer be voided, when it is
+    /// convicted and does not stand, and when it is no report of this settlement.
+    /// @param parentEpoch of the report that `report.parentDigest` names; of no account when the report does not stand.
     function _convict(Report calldata report, uint64 parentEpoch, address challenger) internal {
         bytes32 digest = report.digest();
-        convicted[digest] = challenger;
-        emit Convicted(report.epoch, digest, challenger);
-        SETTLEMENT.voidReport(report, parentEpoch);
+        (bytes32 accepted,) = SETTLEMENT.acceptedReport(report.epoch);
+        bool stands = accepted != 0 && StampLib.stamp(accepted, 0).matches(digest);
+        if (convicted[digest] == address(0)) {
+            bool isOurs = report.chainId == block.chainid && report.settlement == address(SETTLEMENT) && report.paramsHash == PARAMS_HASH;
+            if (!isOurs) revert NotOfThisSettlement(digest);
+            convicted[digest] = challenger;
+            emit Convicted(report.epoch, digest, challenger);
+        } else if (!stands) {
+            revert AlreadyConvicted(digest);
+        }
+        if (stands) SETTLEMENT.voidReport(report, parentEpoch);
     }
 
     /// @dev Voids the report for want of data: nobody was proven wrong, so its signers keep their stakes.

@@ -132,7 +132,7 @@ interface ICapacityMarket is IObligations {
     /// @param gib in all, at most the registry's capacityOf, and at most 2^32 - 1.
     function list(uint64 providerId, uint64 gib, uint96 price) external;
 
-    /// @notice Takes the offer of a suspended or ejected provider out of the lists. Anyone.
+    /// @notice Takes the offer of a suspended or ejected provider, or of one that leaves, out of the lists. Anyone.
     function delist(uint64 providerId) external;
 
     function listing(uint64 providerId) external view returns (Listing memory);

@@ -9,7 +9,7 @@ import {Report} from "./ISlaSettlement.sol";
 /// rest is burned, so that accusing oneself costs 90 %. Each offence is punished once. All amounts are in the token's smallest unit.
 /// @dev Evidence is public once it is sent: who copies it into an earlier transaction takes the reward, not the effect.
 interface ICourt {
-    /// A report was proven wrong: it and all that follow it are void, and who signed it may be slashed.
+    /// A report was proven wrong: it and all that follow it are void, if it stood, and who signed it may be slashed.
     event Convicted(uint64 indexed epoch, bytes32 indexed digest, address indexed challenger);
     event Punished(uint64 indexed oracleId, uint64 indexed epoch, uint8 indexed offence, uint256 slashed, address challenger);
     event Withdrawn(address indexed account, uint256 amount);
@@ -18,6 +18,10 @@ interface ICourt {
     error InvalidShare(uint256 ppm);
     error AlreadyPunished(uint64 oracleId, uint64 epoch, uint8 offence);
     error NothingToWithdraw(address account);
+    /// Of another chain, settlement or parameters.
+    error NotOfThisSettlement(bytes32 reportDigest);
+    /// And it does not stand: nothing is left to do.
+    error AlreadyConvicted(bytes32 reportDigest);
 
     /// @notice The share of an oracle's stake that one offence takes, in millionths.
     function slashPpm() external view returns (uint256);

@@ -209,7 +209,8 @@ interface ISlaSettlement {
 
     // ---- the way out
 
-    /// @notice Whether no report has been accepted, and stood, for `escapeDelay`, counted from genesis or the last such report.
+    /// @notice Whether no report has been accepted, and stood, for `escapeDelay`, counted from genesis, the last such report, or the
+    /// last void by a court, whichever is latest: who signed what was voided stays until the review of it is over.
     /// The registries and the market then let everybody leave.
     function escapeOpen() external view returns (bool);
 

@@ -53,6 +53,8 @@ abstract contract ReportChain is ISlaSettlement, Ownable2Step {
     mapping(uint64 epoch => Stamp) private _accepted;
     Hold private _hold;
     address public guardian;
+    /// When a court last voided a report.
+    uint64 private _convictedAt;
     mapping(bytes32 digest => bool) public voided;
     mapping(address court => bool) public isCourt;
 
@@ -189,6 +191,7 @@ abstract contract ReportChain is ISlaSettlement, Ownable2Step {
         }
         bytes32 digest = report.digest();
         voided[digest] = true;
+        if (isCourt[msg.sender]) _convictedAt = uint64(block.timestamp);
         _setTip(StampLib.stamp(parentDigest, uint32(parentNumber | CHILD_VOIDED)));
         if (_hold.fromEpoch >= epoch) delete _hold; // what was held is gone
         emit ReportVoided(epoch, digest, uint64(nextEpoch - 1), msg.sender);
@@ -221,8 +224,9 @@ abstract contract ReportChain is ISlaSettlement, Ownable2Step {
     /// @inheritdoc ISlaSettlement
     function escapeOpen() external view returns (bool) {
         (uint256 nextEpoch,) = _tip();
-        uint256 since = nextEpoch == 0 ? 0 : _accepted[uint64(nextEpoch - 1)].number();
-        return block.timestamp >= GENESIS + since + ESCAPE_DELAY;
+        uint256 since = GENESIS + (nextEpoch == 0 ? 0 : _accepted[uint64(nextEpoch - 1)].number());
+        // Only a court's: a guardian must not be able to keep it shut.
+        return block.timestamp >= Math.max(since, _convictedAt) + ESCAPE_DELAY;
     }
 
     /// @inheritdoc ISlaSettlement
