@@ -64,6 +64,7 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
     let store = SqliteStore::open(&devnet.oracles[0].dir.join("data/node.sqlite")).await.unwrap();
     store.put_proof(&held).await.unwrap();
     store.pool().close().await;
+    drop(store); // and with it the lock on the database
     devnet.restart_oracle(0).await.unwrap();
 
     let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
