@@ -2,9 +2,8 @@
 
 use alloy_eips::BlockId;
 use alloy_primitives::{Bytes, Log};
-use alloy_provider::Provider;
 use alloy_rpc_types_eth::TransactionRequest;
-use alloy_sol_types::{SolCall, SolEvent};
+use alloy_sol_types::SolCall;
 use assay_contracts_bindings::{Keeper as Contract, TestToken};
 use assay_core::ids::Address;
 use assay_core::secp::SecretKey;
@@ -79,7 +78,7 @@ pub struct Trial {
 }
 
 /// What a transaction did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
     /// Its block.
     pub mined: Mined,
@@ -132,8 +131,8 @@ impl Keeper {
             true => returned(&result.return_data)?,
             false => (1, 0),
         };
-        let logs: Vec<&Log> = result.logs.iter().map(|log| &log.inner).collect();
-        Ok(Trial { done, tip, gas: result.gas_used, skipped: self.skipped(&logs)? })
+        let skipped = self.skipped(result.logs.iter().map(|log| &log.inner))?;
+        Ok(Trial { done, tip, gas: result.gas_used, skipped })
     }
 
     /// Sends a call with so much gas, and waits until it is in a block.
@@ -144,16 +143,18 @@ impl Keeper {
         calldata: &[u8],
         gas: u64,
         config: &SendConfig,
-    ) -> Result<Kept, TransactionError> {
-        let mined = transaction::send_with_gas(&self.rpc, key, to, calldata, gas, config).await?;
-        let receipt = self.rpc.provider().get_transaction_receipt(mined.tx_hash.0.into()).await;
-        let receipt = receipt.map_err(|error| self.rpc.error("eth_getTransactionReceipt", error))?;
-        let logs: Vec<&Log> = receipt.iter().flat_map(|receipt| receipt.logs()).map(|log| &log.inner).collect();
+    ) -> Result<Mined, TransactionError> {
+        transaction::send_with_gas(&self.rpc, key, to, calldata, gas, config).await
+    }
+
+    /// What a transaction did, by its events.
+    pub fn kept(&self, mined: Mined) -> Result<Kept, ChainError> {
         let mut tip = 0_u128;
-        for event in self.events::<Contract::Tipped>(&logs)? {
+        for event in mined.events::<Contract::Tipped>(&self.address)? {
             tip = tip.saturating_add(amount("Tipped", event.amount)?);
         }
-        Ok(Kept { mined, tip, skipped: self.skipped(&logs)?.len() as u64 })
+        let skipped = self.skipped(&mined.logs)?.len() as u64;
+        Ok(Kept { mined, tip, skipped })
     }
 
     /// The most that a transaction with so much gas may cost now, wei. An error when fees are above the cap, or the sender has less.
@@ -167,19 +168,12 @@ impl Keeper {
         }
     }
 
-    fn skipped(&self, logs: &[&Log]) -> Result<Vec<(usize, String)>, ChainError> {
+    fn skipped<'a>(&self, logs: impl IntoIterator<Item = &'a Log>) -> Result<Vec<(usize, String)>, ChainError> {
         let reason = |data: &[u8]| convert::decode_revert(data).unwrap_or_else(|| "it reverts without a reason".to_owned());
-        let place = |event: &Contract::Skipped| {
-            usize::try_from(event.index).map_err(|_| ChainError::bad_answer(Contract::Skipped::SIGNATURE, "an index above 2^64"))
-        };
-        self.events::<Contract::Skipped>(logs)?.iter().map(|event| Ok((place(event)?, reason(&event.reason)))).collect()
-    }
-
-    /// The keeper's own events of one kind.
-    fn events<E: SolEvent>(&self, logs: &[&Log]) -> Result<Vec<E>, ChainError> {
-        let own =
-            logs.iter().filter(|log| log.address == convert::to_alloy(&self.address) && log.topics().first() == Some(&E::SIGNATURE_HASH));
-        own.map(|log| E::decode_log(log).map(|log| log.data).map_err(|error| ChainError::bad_answer(E::SIGNATURE, error))).collect()
+        let place =
+            |event: &Contract::Skipped| usize::try_from(event.index).map_err(|_| ChainError::bad_answer("Skipped", "an index above 2^64"));
+        let events = transaction::events::<Contract::Skipped>(logs, &self.address)?;
+        events.iter().map(|event| Ok((place(event)?, reason(&event.reason)))).collect()
     }
 }
 

@@ -278,7 +278,7 @@ pub(crate) async fn register(arguments: Register) -> Result<(), EconomyError> {
         .change(format!("{operator} is the operator, {receipt_key} signs receipts, {recipient} is paid"));
     let outcome = sending.execute(&desk, &plan).await?;
     let id = match outcome.last() {
-        Some(mined) => registered_by(&desk.rpc, &desk.config.provider_registry, mined).await?,
+        Some(mined) => registered_by(&desk.config.provider_registry, mined)?,
         None => None,
     };
     sending.show(&outcome, json!({ "providerId": id, "receiptKey": receipt_key }))

@@ -161,7 +161,7 @@ pub(super) async fn book(arguments: Book) -> Result<(), BuilderError> {
     let plan = paid(&market, escrow, what, call).change(changes);
     let outcome = sending.execute(&market, &plan).await?;
     let bookings = match outcome.last() {
-        Some(mined) => market.booked_by(mined).await?,
+        Some(mined) => market.booked_by(mined)?,
         None => Vec::new(),
     };
     let offers: Vec<Value> = chosen.iter().map(offer_json).collect();

@@ -184,7 +184,7 @@ impl Outcome {
 
 impl Done {
     fn json(&self) -> Value {
-        let Mined { tx_hash, block_number, gas_used } = &self.mined;
+        let Mined { tx_hash, block_number, gas_used, .. } = &self.mined;
         json!({ "what": self.what, "tx": tx_hash, "block": block_number, "gasUsed": gas_used })
     }
 }

@@ -1,16 +1,13 @@
 //! Finding what is in the market: offers to book, a builder's bookings, and what a transaction made.
 
 use alloy_eips::BlockId;
-use alloy_primitives::{Log, LogData};
-use alloy_provider::Provider;
-use alloy_sol_types::SolEvent;
 use assay_contracts_bindings::{CapacityMarket, ProviderRegistry};
 use assay_core::ids::{Address, ProviderId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Booking, BookingId, Market};
 use crate::transaction::Mined;
-use crate::{BlockTag, ChainError, Rpc, convert};
+use crate::{BlockTag, ChainError};
 
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
@@ -80,28 +77,16 @@ impl Market {
     }
 
     /// The bookings that a transaction made.
-    pub async fn booked_by(&self, mined: &Mined) -> Result<Vec<BookingId>, ChainError> {
-        let events = events::<CapacityMarket::Booked>(&self.rpc, &self.address, mined).await?;
+    pub fn booked_by(&self, mined: &Mined) -> Result<Vec<BookingId>, ChainError> {
+        let events = mined.events::<CapacityMarket::Booked>(&self.address)?;
         Ok(events.iter().map(|event| BookingId(event.bookingId)).collect())
     }
 }
 
 /// The provider that a transaction registered.
-pub async fn registered_by(rpc: &Rpc, registry: &Address, mined: &Mined) -> Result<Option<ProviderId>, ChainError> {
-    let events = events::<ProviderRegistry::ProviderRegistered>(rpc, registry, mined).await?;
+pub fn registered_by(registry: &Address, mined: &Mined) -> Result<Option<ProviderId>, ChainError> {
+    let events = mined.events::<ProviderRegistry::ProviderRegistered>(registry)?;
     Ok(events.first().map(|event| ProviderId(event.providerId)))
-}
-
-/// A transaction's events of one kind, of one contract.
-async fn events<E: SolEvent>(rpc: &Rpc, contract: &Address, mined: &Mined) -> Result<Vec<E>, ChainError> {
-    let receipt = rpc.provider().get_transaction_receipt(mined.tx_hash.0.into()).await;
-    let Some(receipt) = receipt.map_err(|error| rpc.error("eth_getTransactionReceipt", error))? else { return Ok(Vec::new()) };
-    let logs = receipt.logs().iter().filter(|log| log.address() == convert::to_alloy(contract) && log.topic0() == Some(&E::SIGNATURE_HASH));
-    logs.map(|log| decode::<E>(&log.inner).map_err(|error| ChainError::bad_answer(E::SIGNATURE, error))).collect()
-}
-
-fn decode<E: SolEvent>(log: &Log<LogData>) -> alloy_sol_types::Result<E> {
-    E::decode_raw_log(log.topics().to_vec(), &log.data.data)
 }
 
 #[cfg(test)]

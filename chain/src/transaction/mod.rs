@@ -9,7 +9,7 @@ mod sign;
 
 use alloy_eips::BlockId;
 use alloy_json_rpc::{ErrorPayload, RpcError};
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, Log};
 use alloy_provider::{Provider, RootProvider};
 use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
 use assay_core::hash::Hash32;
@@ -19,6 +19,7 @@ use assay_core::secp;
 use crate::{ChainError, Rpc, convert};
 
 pub(crate) use fees::{Fees, current as current_fees};
+pub(crate) use send::events;
 pub use send::{Mined, SendConfig, send, send_with_gas};
 pub(crate) use sign::{Draft, SignedTx};
 
@@ -113,13 +114,14 @@ pub(crate) async fn is_known(rpc: &Rpc, tx_hash: &Hash32) -> Result<bool, ChainE
 }
 
 /// What became of a transaction that is in a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub block: u64,
     pub block_hash: Option<B256>,
     pub succeeded: bool,
     pub gas_used: u64,
     pub gas_price_wei: u128,
+    pub logs: Vec<Log>,
 }
 
 /// A transaction's receipt; `None` while it is in no block. More than half of the endpoints must say so.
@@ -136,6 +138,8 @@ fn in_block(receipt: TransactionReceipt) -> Option<Receipt> {
         succeeded: receipt.status(),
         gas_used: receipt.gas_used,
         gas_price_wei: receipt.effective_gas_price,
+        // What a node adds to a log (the block's time, an index) is not the same at all nodes.
+        logs: receipt.logs().iter().map(|log| log.inner.clone()).collect(),
     })
 }
 

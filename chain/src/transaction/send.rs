@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use alloy_eips::BlockId;
+use alloy_primitives::Log;
+use alloy_sol_types::SolEvent;
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use assay_core::secp::SecretKey;
@@ -10,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{Draft, SignedTx, TransactionError};
+use crate::convert;
 use crate::{ChainError, Rpc};
 
 /// How [`send`] behaves.
@@ -37,7 +40,7 @@ impl Default for SendConfig {
 }
 
 /// A transaction in a block, which a reorg may still take away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mined {
     /// Its hash.
     pub tx_hash: Hash32,
@@ -45,6 +48,22 @@ pub struct Mined {
     pub block_number: u64,
     /// Gas it took.
     pub gas_used: u64,
+    pub(crate) logs: Vec<Log>,
+}
+
+impl Mined {
+    /// Its events of one kind, of one contract.
+    pub(crate) fn events<E: SolEvent>(&self, contract: &Address) -> Result<Vec<E>, ChainError> {
+        events(&self.logs, contract)
+    }
+}
+
+/// Those of the logs that are a contract's events of one kind.
+pub(crate) fn events<'a, E: SolEvent>(logs: impl IntoIterator<Item = &'a Log>, contract: &Address) -> Result<Vec<E>, ChainError> {
+    let contract = convert::to_alloy(contract);
+    let of_kind = |log: &&Log| log.address == contract && log.topics().first() == Some(&E::SIGNATURE_HASH);
+    let decoded = logs.into_iter().filter(of_kind).map(|log| E::decode_log(log).map(|log| log.data));
+    decoded.map(|event| event.map_err(|error| ChainError::bad_answer(E::SIGNATURE, error))).collect()
 }
 
 /// Sends one call, which `key` signs and pays for, and waits until it is in a block. Nothing is kept on disk: for commands, whose
@@ -88,7 +107,7 @@ async fn wait(rpc: &Rpc, tx_hash: Hash32, config: &SendConfig) -> Result<Mined, 
     loop {
         match super::receipt(rpc, &tx_hash).await {
             Ok(Some(receipt)) if receipt.succeeded => {
-                return Ok(Mined { tx_hash, block_number: receipt.block, gas_used: receipt.gas_used });
+                return Ok(Mined { tx_hash, block_number: receipt.block, gas_used: receipt.gas_used, logs: receipt.logs });
             }
             Ok(Some(receipt)) => return Err(TransactionError::Reverted { tx_hash, block_number: receipt.block }),
             Ok(None) => {}

@@ -17,6 +17,7 @@ use assay_chain::keeper::Keeper;
 use assay_chain::tokens::Tokens;
 use assay_chain::transaction::{SendConfig, TransactionError};
 use assay_chain::{ChainError, Client, Rpc, RpcUrls};
+use assay_core::hash::Hash32;
 use assay_core::ids::Address;
 use assay_daemon::keystore::{self, KeystoreError, Password};
 use assay_daemon::shutdown;
@@ -112,6 +113,16 @@ pub enum KeeperError {
         what: String,
         /// Why it did not.
         source: Box<TransactionError>,
+    },
+    /// A transaction that is in a block, and whose events nobody can read.
+    #[error("{what}: sent in transaction {tx_hash}, but what it did cannot be read: {source}")]
+    Unread {
+        /// What it was to do.
+        what: String,
+        /// Its hash.
+        tx_hash: Hash32,
+        /// Why not.
+        source: Box<ChainError>,
     },
     /// Signals.
     #[error("signals cannot be handled: {0}; use --once")]

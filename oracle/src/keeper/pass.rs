@@ -266,7 +266,11 @@ impl Worker {
         }
         let (to, calldata) = (tried.batch.to(&self.keeper), tried.batch.calldata());
         match self.keeper.send(&self.key, &to, &calldata, tried.gas, &self.send).await {
-            Ok(kept) => Ok(State::Sent(kept)),
+            Ok(mined) => {
+                let tx_hash = mined.tx_hash;
+                let kept = self.keeper.kept(mined);
+                kept.map(State::Sent).map_err(|source| KeeperError::Unread { what: tried.batch.what(), tx_hash, source: Box::new(source) })
+            }
             Err(TransactionError::Reverted { tx_hash, .. }) => Ok(State::TooLate(tx_hash)),
             Err(source) => Err(KeeperError::Send { what: tried.batch.what(), source: Box::new(source) }),
         }

@@ -26,7 +26,7 @@ pub(super) struct Row {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     /// Only shown.
     Announced,
