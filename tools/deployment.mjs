@@ -36,21 +36,33 @@ export function check(book, forgeArguments, onText = () => {}) {
 function printer() {
   let rest = "";
   let isTrace = false;
-  return (text) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line.startsWith("Traces:")) isTrace = true;
-      else if (line.startsWith("Error:") || line.startsWith("== Logs ==")) isTrace = false;
-      if (!isTrace) console.log(line.replaceAll("\\n", "\n"));
-    }
+  const show = (line) => {
+    if (line.startsWith("Traces:")) isTrace = true;
+    else if (line.startsWith("Error:") || line.startsWith("== Logs ==")) isTrace = false;
+    if (!isTrace) console.log(line.replaceAll("\\n", "\n"));
+  };
+  return {
+    write(text) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop();
+      lines.forEach(show);
+    },
+    // The last line may end without a newline.
+    end() {
+      if (rest !== "") show(rest);
+    },
   };
 }
 
 async function main([command, ...rest]) {
-  const print = printer();
-  if (command === "deploy" && rest.length >= 2) return (await deploy(rest[0], rest[1], rest.slice(2), print)).code;
-  if (command === "check" && rest.length >= 1) return (await check(rest[0], rest.slice(1), print)).code;
+  const { write, end } = printer();
+  const ran = async (run) => {
+    const { code } = await run;
+    end();
+    return code;
+  };
+  if (command === "deploy" && rest.length >= 2) return ran(deploy(rest[0], rest[1], rest.slice(2), write));
+  if (command === "check" && rest.length >= 1) return ran(check(rest[0], rest.slice(1), write));
   console.error("usage: deployment.mjs deploy <parameters.json> <book.json> --rpc-url …, or deployment.mjs check <book.json> --rpc-url …");
   return 2;
 }
