@@ -16,6 +16,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::convert;
 use crate::{BlockRef, BlockTag, ChainError, Client, Rpc, SettlementConfig};
+use assay_contracts_bindings::Committee::Member as Entry;
 use assay_contracts_bindings::IProviderRegistry::Provider;
 use assay_contracts_bindings::{OracleRegistry, ProviderRegistry};
 
@@ -166,20 +167,34 @@ impl Client {
         Ok(RegistryView { block, set_epoch, members, providers })
     }
 
-    async fn members(&self, set_epoch: u64, at: BlockId) -> Result<Vec<Member>, ChainError> {
+    /// The number of the newest committee set in the newest final block; 0 while there is none.
+    pub async fn current_set(&self) -> Result<u64, ChainError> {
+        self.call(self.config().oracle_registry, OracleRegistry::currentSetCall {}, BlockId::finalized()).await
+    }
+
+    /// Ids and verdict keys of a committee set, in its order, for as long as there is a chain: also of members that left since.
+    pub async fn set_keys(&self, set_epoch: u64) -> Result<Vec<(OracleId, bls::PublicKey)>, ChainError> {
+        let set = self.committee(set_epoch, BlockId::finalized()).await?;
+        set.iter().map(|entry| Ok((OracleId(entry.oracleId), key(entry)?))).collect()
+    }
+
+    async fn committee(&self, set_epoch: u64, at: BlockId) -> Result<Vec<Entry>, ChainError> {
         let call = OracleRegistry::committeeCall { setEpoch: set_epoch };
         let set = self.call(self.config().oracle_registry, call, at).await?;
         within("committee members", set.len() as u64, MAX_MEMBERS)?;
-        if !set.windows(2).all(|pair| pair[0].oracleId < pair[1].oracleId) {
-            return Err(ChainError::bad_answer("committee", "ids are not ascending"));
+        match set.windows(2).all(|pair| pair[0].oracleId < pair[1].oracleId) {
+            true => Ok(set),
+            false => Err(ChainError::bad_answer("committee", "ids are not ascending")),
         }
+    }
+
+    async fn members(&self, set_epoch: u64, at: BlockId) -> Result<Vec<Member>, ChainError> {
+        let set = self.committee(set_epoch, at).await?;
         stream::iter(set).map(|entry| self.member(entry, at)).buffered(CONCURRENCY).try_collect().await
     }
 
-    async fn member(&self, entry: assay_contracts_bindings::Committee::Member, at: BlockId) -> Result<Member, ChainError> {
-        let what = || format!("oracle {} of the committee", entry.oracleId);
-        let key: &[u8; 256] = entry.blsKey[..].try_into().map_err(|_| ChainError::bad_answer(what(), "a key of other than 256 bytes"))?;
-        let key = bls::PublicKey::from_eip2537(key).map_err(|error| ChainError::bad_answer(what(), error))?;
+    async fn member(&self, entry: Entry, at: BlockId) -> Result<Member, ChainError> {
+        let key = key(&entry)?;
         let call = OracleRegistry::oracleCall { oracleId: entry.oracleId };
         let oracle = self.call(self.config().oracle_registry, call, at).await?;
         Ok(Member {
@@ -219,6 +234,12 @@ impl Rpc {
         let provider = self.call(registry, ProviderRegistry::providerCall { providerId: id }, at).await?;
         Ok(record(id, provider))
     }
+}
+
+fn key(entry: &Entry) -> Result<bls::PublicKey, ChainError> {
+    let what = || format!("oracle {} of the committee", entry.oracleId);
+    let key: &[u8; 256] = entry.blsKey[..].try_into().map_err(|_| ChainError::bad_answer(what(), "a key of other than 256 bytes"))?;
+    bls::PublicKey::from_eip2537(key).map_err(|error| ChainError::bad_answer(what(), error))
 }
 
 /// Cannot fail: see [`Client::registry_at`].

@@ -1,7 +1,9 @@
 //! Who signs twice loses its stake on the chain, without a human: a node that holds the proof brings it to the court.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use assay_chain::{BlockTag, Client, EquivocationCourt};
 use assay_contracts_bindings::OracleRegistry;
@@ -13,7 +15,7 @@ use assay_core::observation::{Commit, SignedCommit};
 use assay_daemon::keystore::{self, Password};
 use assay_oracle::store::{SqliteStore, Store, StoredProof};
 use assay_proto::oracle_convert::Message;
-use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan};
+use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan};
 use serde_json::json;
 
 /// Of what is slashed.
@@ -28,51 +30,73 @@ fn two_commits(key: &SecretKey, oracle: OracleId, instance: &Instance) -> Misbeh
     Misbehaviour::commits(signed(2), signed(3), instance)
 }
 
-async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
-    let call = OracleRegistry::stakeOfCall { oracleId: oracle.0 }.abi_encode();
-    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": format!("0x{}", hex::encode(call)) }, "latest"]);
+async fn ask(devnet: &Devnet, call: impl SolCall) -> u128 {
+    let data = format!("0x{}", hex::encode(call.abi_encode()));
+    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": data }, "latest"]);
     let word = devnet.anvil().rpc("eth_call", request).await.unwrap();
     u128::from_str_radix(word.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
-// Defence: `Settler::accuse`, after a restart too; without it a proof stays with the nodes, and who signed twice keeps its stake.
+async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
+    ask(devnet, OracleRegistry::stakeOfCall { oracleId: oracle.0 }).await
+}
+
+/// An oracle's operator takes it out of the committee: the set after the next has it no more.
+async fn leave(devnet: &Devnet, oracle: usize) {
+    let OracleNode { id, operator, .. } = &devnet.oracles[oracle];
+    let exit = OracleRegistry::requestExitCall { oracleId: id.0 }.abi_encode();
+    let build = OracleRegistry::buildSnapshotCall { maxMembers: U256::from(256) }.abi_encode();
+    for call in [exit, build] {
+        let data = format!("0x{}", hex::encode(call));
+        let request = json!([{ "from": operator, "to": devnet.deployment.chain.oracle_registry, "data": data }]);
+        devnet.anvil().rpc("eth_sendTransaction", request).await.unwrap();
+    }
+    let second = || async { Ok(ask(devnet, OracleRegistry::currentSetCall {}).await == 2) };
+    assert!(devnet.until(Duration::from_secs(10), second).await.unwrap(), "another set");
+}
+
+// Defence: `Settler::accuse`, after a restart too; without it a proof stays with the nodes, and who signed twice keeps its stake. And
+// `Settler::set_with_key_of`: looked for in the newest set alone, who leaves after it signed twice keeps its stake until it may take it.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
     let dir = tempfile::tempdir().unwrap();
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src").canonicalize().unwrap();
     let plan = Plan { dir: dir.path().join("net"), data, oracles: vec![OracleFault::None; 4], faults: vec![Fault::None] };
     let mut devnet = Devnet::start(&plan, |line| println!("{line}")).await.unwrap();
-    let epoch = std::time::Duration::from_millis(devnet.params.epoch_ms());
+    let epoch = Duration::from_millis(devnet.params.epoch_ms());
     assert!(devnet.until(epoch * 4, || async { Ok(devnet.epoch(0).await?.is_some()) }).await.unwrap(), "epoch 0 is accepted");
 
     let client = Client::connect(devnet.deployment.chain.clone()).await.unwrap();
     let court = EquivocationCourt::connect(client.rpc(), &devnet.deployment.economy.equivocation_court).await.unwrap();
     let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
-    let (guilty, innocent) = (OracleId(3), OracleId(4));
+    let (left, stayed, innocent) = (OracleId(2), OracleId(3), OracleId(4));
     let password = Password::from_file(&plan.dir.join("password")).unwrap();
-    let key = keystore::load_bls(&devnet.oracles[2].dir.join("verdict.json"), &password).unwrap();
-    let proof = two_commits(&key, guilty, &instance);
-    let held = StoredProof {
-        epoch: 0,
-        oracle: guilty,
-        offence: Offence::TwoCommits,
-        proof: Message::Misbehaviour(Box::new(proof)).encode().to_vec(),
-    };
+    let held = [(1, left), (2, stayed)].map(|(node, oracle)| {
+        let key = keystore::load_bls(&devnet.oracles[node].dir.join("verdict.json"), &password).unwrap();
+        let proof = Message::Misbehaviour(Box::new(two_commits(&key, oracle, &instance))).encode().to_vec();
+        StoredProof { epoch: 0, oracle, offence: Offence::TwoCommits, proof }
+    });
 
-    let before = stake_of(&devnet, guilty).await;
+    let before = stake_of(&devnet, stayed).await;
+    assert_eq!(stake_of(&devnet, left).await, before);
     devnet.kill_oracle(0).await.unwrap();
+    leave(&devnet, 1).await;
     let store = SqliteStore::open(&devnet.oracles[0].dir.join("data/node.sqlite")).await.unwrap();
-    store.put_proof(&held).await.unwrap();
+    for proof in &held {
+        store.put_proof(proof).await.unwrap();
+    }
     store.pool().close().await;
     drop(store); // and with it the lock on the database
     devnet.restart_oracle(0).await.unwrap();
 
-    let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
-    assert!(devnet.until(epoch * 3, is_punished).await.unwrap(), "the chain knows");
-    assert_eq!(stake_of(&devnet, guilty).await, 0);
+    for guilty in [left, stayed] {
+        let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
+        assert!(devnet.until(epoch * 3, is_punished).await.unwrap(), "the chain knows of oracle {guilty}");
+        assert_eq!(stake_of(&devnet, guilty).await, 0);
+    }
     assert_eq!(stake_of(&devnet, innocent).await, before, "nobody else");
     assert!(!court.is_punished(innocent, 0, Offence::TwoCommits, BlockTag::Latest).await.unwrap());
     let accuser = devnet.oracles[0].transmitter;
-    assert_eq!(devnet.balance(&accuser).await.unwrap(), before / REWARD_SHARE, "who accused is paid");
+    assert_eq!(devnet.balance(&accuser).await.unwrap(), 2 * before / REWARD_SHARE, "who accused is paid");
     devnet.stop().await.unwrap();
 }

@@ -8,10 +8,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::messages::{MessageError, ReportSignature, SignedBitVote, verify_bit_vote, verify_commit, verify_signature};
+use crate::bls::{Domain, PublicKey};
 use crate::hash::Hash32;
 use crate::ids::{Instance, OracleId};
 use crate::observation::{Reveal, RevealError, SignedCommit};
-use crate::report::Setting;
+use crate::report::{Setting, signing_message};
 
 /// What a member did that no honest node does. Pairs are ascending by digest, so that a proof has one form.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,6 +135,25 @@ impl Misbehaviour {
             Self::Reports([first, _]) => first.epoch,
             Self::FalseObservation(signed, _) => signed.commit.epoch,
         }
+    }
+
+    /// Whether its first statement is signed with a key. Says nothing else about the proof.
+    pub fn is_signed_with(&self, key: &PublicKey, instance: &Instance) -> bool {
+        let (domain, message, signature) = match self {
+            Self::Commits(pair) => {
+                let [first, _] = pair.as_ref();
+                (Domain::Commit, first.commit.digest(instance), first.signature)
+            }
+            Self::BitVotes(pair) => {
+                let [first, _] = pair.as_ref();
+                (Domain::BitVote, first.vote.digest(instance), first.signature)
+            }
+            Self::Reports([first, _]) => {
+                (Domain::Report, signing_message(instance, first.epoch, first.view, &first.digest), first.signature)
+            }
+            Self::FalseObservation(signed, _) => (Domain::Commit, signed.commit.digest(instance), signed.signature),
+        };
+        key.verify(domain, &message, &signature).is_ok()
     }
 
     /// Checks the proof against the epoch's frozen values. Costs two signature checks, or one and those of a reveal.

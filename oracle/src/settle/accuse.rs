@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use assay_chain::outbox::State;
 use assay_chain::{BlockTag, EquivocationCourt, calls};
 use assay_core::epoch::{Misbehaviour, Offence};
 use assay_core::ids::{Address, OracleId};
@@ -15,6 +16,8 @@ use crate::clock::now_ms;
 
 /// Proofs are looked for so far back after a start: a restart does not forget one.
 const LOOK_BACK: u64 = 64;
+/// Who signed twice and left since is looked for in so many committee sets, the newest first.
+const MAX_SETS: u64 = 64;
 
 type Place = (u64, OracleId, Offence);
 
@@ -22,12 +25,20 @@ type Place = (u64, OracleId, Offence);
 pub(super) struct Accuser {
     address: Address,
     court: Option<EquivocationCourt>,
-    /// With the time from which on it waits for this node's turn.
-    open: BTreeMap<Place, (Misbehaviour, u64)>,
+    open: BTreeMap<Place, Case>,
     /// Punished for good, or nothing that the court takes.
     closed: BTreeSet<Place>,
     /// Every epoch before this one was read when it was over.
     read_to: Option<u64>,
+}
+
+/// A proof on its way to the court.
+struct Case {
+    proof: Misbehaviour,
+    /// What proves it there, once it was looked up.
+    calldata: Option<Vec<u8>>,
+    /// When it is to be looked at again.
+    next_ms: u64,
 }
 
 impl Accuser {
@@ -37,11 +48,13 @@ impl Accuser {
 }
 
 impl Settler {
-    /// Brings every stored proof to the court, but those against this node itself.
+    /// Brings every stored proof to the court, but those against this node itself. One that fails keeps no other from it.
     pub(super) async fn accuse(&self, accuser: &mut Accuser) -> Result<(), SettleError> {
         let Some(now) = self.frames.epoch_at(now_ms()) else { return Ok(()) };
         self.collect(accuser, now).await?;
-        if accuser.open.is_empty() {
+        let now_ms = now_ms();
+        let due: Vec<Place> = accuser.open.iter().filter(|(_, case)| case.next_ms <= now_ms).map(|(place, _)| *place).collect();
+        if due.is_empty() {
             return Ok(());
         }
         let court = match &accuser.court {
@@ -49,21 +62,20 @@ impl Settler {
             None => EquivocationCourt::connect(self.client.rpc(), &accuser.address).await?,
         };
         accuser.court = Some(court.clone());
-        let mut punished = Vec::new();
-        for (place, (proof, since_ms)) in &accuser.open {
-            let (epoch, oracle, offence) = *place;
-            if court.is_punished(oracle, epoch, offence, BlockTag::Finalized).await? {
-                info!(epoch, %oracle, %offence, "punished");
-                punished.push(*place);
-            } else if !court.is_punished(oracle, epoch, offence, BlockTag::Latest).await? {
-                self.send_accusation(&accuser.address, proof, *since_ms).await?;
+        let mut failed = Ok(());
+        for place in due {
+            let Some(case) = accuser.open.get_mut(&place) else { continue };
+            case.next_ms = now_ms.saturating_add(self.frames.params().transmit_stage_ms);
+            match self.press(&court, &accuser.address, place, case).await {
+                Ok(Progress::Open) => {}
+                Ok(Progress::Closed) => {
+                    accuser.open.remove(&place);
+                    accuser.closed.insert(place);
+                }
+                Err(error) => failed = Err(error),
             }
         }
-        for place in punished {
-            accuser.open.remove(&place);
-            accuser.closed.insert(place);
-        }
-        Ok(())
+        failed
     }
 
     /// Reads the proofs of epochs that may still get one.
@@ -76,7 +88,7 @@ impl Settler {
                 }
                 match Message::decode(&stored.proof) {
                     Ok(Message::Misbehaviour(proof)) if stored.oracle != self.me && stored.offence != Offence::FalseObservation => {
-                        accuser.open.insert(place, (*proof, now_ms()));
+                        accuser.open.insert(place, Case { proof: *proof, calldata: None, next_ms: 0 });
                     }
                     Ok(_) => {
                         accuser.closed.insert(place);
@@ -96,33 +108,75 @@ impl Settler {
         Ok(())
     }
 
-    /// Enqueues an accusation when it is this node's turn.
-    async fn send_accusation(&self, court: &Address, proof: &Misbehaviour, since_ms: u64) -> Result<(), SettleError> {
-        let (epoch, oracle, offence) = (proof.epoch(), proof.oracle(), proof.offence());
-        // Any set will do in which the member has the key that it signed with: a statement names its author and its epoch.
-        let set = self.client.registry_at(self.client.finalized().await?.number).await?;
-        let place_of = |id: OracleId| set.members.iter().position(|member| member.oracle == id);
-        let Some(member) = place_of(oracle) else {
-            warn!(epoch, %oracle, "left the committee: its accusation is left to whoever looks its old set up");
-            return Ok(());
-        };
-        let members = set.members.len().max(1);
-        let rank = place_of(self.me).map_or(members, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % members);
-        let wait_ms = stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms);
-        if now_ms() < since_ms.saturating_add(wait_ms) {
-            return Ok(());
+    /// Does what is due in one case.
+    async fn press(&self, court: &EquivocationCourt, address: &Address, place: Place, case: &mut Case) -> Result<Progress, SettleError> {
+        let (epoch, oracle, offence) = place;
+        if court.is_punished(oracle, epoch, offence, BlockTag::Finalized).await? {
+            info!(epoch, %oracle, %offence, "punished");
+            return Ok(Progress::Closed);
         }
-        match calls::punish(set.set_epoch, member, proof) {
-            Ok(Some(calldata)) => {
-                let intent = format!("accuse/{epoch}/{oracle}/{offence}");
-                if self.outbox.status(&intent).await?.is_none() {
-                    info!(epoch, %oracle, %offence, "accusing");
-                }
-                self.outbox.enqueue(&intent, *court, calldata).await?;
+        if court.is_punished(oracle, epoch, offence, BlockTag::Latest).await? {
+            return Ok(Progress::Open);
+        }
+        let Some(calldata) = &case.calldata else { return self.prepare(place, case).await };
+        let intent = format!("accuse/{epoch}/{oracle}/{offence}");
+        match self.outbox.status(&intent).await? {
+            None => info!(epoch, %oracle, %offence, "accusing"),
+            // Somebody else's accusation was there before, and a reorganisation took it away.
+            Some(status) if status.state == State::Reverted => {
+                self.outbox.retry(&intent).await?;
             }
-            Ok(None) => {}
-            Err(error) => warn!(%error, epoch, %oracle, "the signatures of a proof do not add up"),
+            Some(_) => return Ok(Progress::Open),
         }
-        Ok(())
+        self.outbox.enqueue(&intent, *address, calldata.clone()).await?;
+        Ok(Progress::Open)
     }
+
+    /// Looks up what proves a case, and lets those whose turn is before this node's go first.
+    async fn prepare(&self, (epoch, oracle, offence): Place, case: &mut Case) -> Result<Progress, SettleError> {
+        let Some((set_epoch, members, member)) = self.set_with_key_of(&case.proof).await? else {
+            warn!(epoch, %oracle, %offence, "no accusation: the key that signed twice is in none of the last {MAX_SETS} committee sets");
+            return Ok(Progress::Closed);
+        };
+        case.calldata = match calls::punish(set_epoch, member, &case.proof) {
+            Ok(Some(calldata)) => Some(calldata),
+            Ok(None) => return Ok(Progress::Closed),
+            Err(error) => {
+                warn!(%error, epoch, %oracle, %offence, "no accusation: the signatures of the proof do not add up");
+                return Ok(Progress::Closed);
+            }
+        };
+        let count = members.len().max(1);
+        let place_here = members.iter().position(|id| *id == self.me);
+        let rank = place_here.map_or(count, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % count);
+        case.next_ms = now_ms().saturating_add(stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms));
+        Ok(Progress::Open)
+    }
+
+    /// The newest committee set that has the key of a proof: its number, its members, and the author's place. An author that left, or has
+    /// another key by now, is in an older one. Any such set will do: a statement names its author and its epoch.
+    async fn set_with_key_of(&self, proof: &Misbehaviour) -> Result<Option<(u64, Vec<OracleId>, usize)>, SettleError> {
+        let instance = self.frames.instance();
+        let newest = self.client.current_set().await?;
+        let oldest = newest.saturating_sub(MAX_SETS).saturating_add(1);
+        let mut refuted = None;
+        for set_epoch in (oldest..=newest).rev() {
+            let set = self.client.set_keys(set_epoch).await?;
+            let Some((place, key)) = set.iter().enumerate().find_map(|(at, (id, key))| (*id == proof.oracle()).then_some((at, *key)))
+            else {
+                continue;
+            };
+            if refuted != Some(key) && proof.is_signed_with(&key, &instance) {
+                return Ok(Some((set_epoch, set.iter().map(|(id, _)| *id).collect(), place)));
+            }
+            refuted = Some(key);
+        }
+        Ok(None)
+    }
+}
+
+enum Progress {
+    Open,
+    /// Punished for good, or never to be.
+    Closed,
 }
