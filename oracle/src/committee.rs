@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_core::epoch::{
-    BitVote, Close, Effect, Input, MessageError, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_proposal, verify_signature,
-    verify_wish,
+    BitVote, Close, Effect, Input, MessageError, Offence, SignedBitVote, verify_bit_vote, verify_commit, verify_signature, verify_wish,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
@@ -359,10 +358,7 @@ impl Actor {
                 error => Refusal::invalid(error.to_string()),
             })?)),
             Message::BitVote(signed) => Input::BitVote(verify_bit_vote(setting, signed.clone()).map_err(refused)?),
-            Message::Proposal(proposal) => {
-                let leader = running.close.leader(proposal.view).ok_or_else(|| Refusal::invalid("the committee is empty".into()))?;
-                Input::Proposal(Box::new(verify_proposal(setting, leader, (**proposal).clone()).map_err(refused)?))
-            }
+            Message::Proposal(proposal) => Input::Proposal(Box::new(running.close.verify_proposal((**proposal).clone()).map_err(refused)?)),
             Message::Signature(signed) => Input::Signature(verify_signature(setting, *signed).map_err(refused)?),
             Message::Wish(wish) => Input::Wish(verify_wish(setting, *wish).map_err(refused)?),
             Message::Certificate(certificate) => {

@@ -193,22 +193,22 @@ impl Settler {
     }
 
     async fn look(&self, postings: &mut BTreeMap<u64, Posting>) -> Result<(), SettleError> {
+        // The next epoch waits for a report, and nothing waits for the money of earlier ones.
+        for (epoch, posting) in postings.iter_mut().filter(|(_, posting)| !posting.done && posting.accepted_at_s.is_none()) {
+            self.post(*epoch, posting).await?;
+        }
         self.decide_parents().await?;
         let latest = self.client.latest().await?;
         for (epoch, posting) in postings.iter_mut().filter(|(_, posting)| !posting.done) {
-            match posting.accepted_at_s {
-                None => self.post(*epoch, posting).await?,
-                Some(accepted_at_s) => {
-                    let my_turn = self.my_turn_s(posting);
-                    let settlement = self.frames.settlement();
-                    let since = latest.timestamp_s.saturating_sub(accepted_at_s);
-                    let rewards = since >= settlement.reward_window_s.saturating_add(my_turn);
-                    let slashes = since >= settlement.slash_window_s.saturating_add(my_turn);
-                    let claimed = rewards && self.claim(*epoch, posting).await?;
-                    let slashed = slashes && self.slash(*epoch, posting).await?;
-                    posting.done = claimed && slashed;
-                }
-            }
+            let Some(accepted_at_s) = posting.accepted_at_s else { continue };
+            let my_turn = self.my_turn_s(posting);
+            let settlement = self.frames.settlement();
+            let since = latest.timestamp_s.saturating_sub(accepted_at_s);
+            let rewards = since >= settlement.reward_window_s.saturating_add(my_turn);
+            let slashes = since >= settlement.slash_window_s.saturating_add(my_turn);
+            let claimed = rewards && self.claim(*epoch, posting).await?;
+            let slashed = slashes && self.slash(*epoch, posting).await?;
+            posting.done = claimed && slashed;
         }
         while postings.len() > KEPT_POSTINGS as usize {
             postings.pop_first();

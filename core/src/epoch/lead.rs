@@ -2,13 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::messages::{self, Basis, Proposal, SignedBitVote, Verified, counted_commits};
+use super::messages::{self, Basis, MessageError, Proposal, SignedBitVote, Verified, counted_commits, verify_proposal_beside};
 use super::{Close, Draft, Effect, is_due};
 use crate::hash::Hash32;
 use crate::ids::OracleId;
 use crate::observation::SignedCommit;
 
 impl Close {
+    /// Checks a proposal, but for what it carries of the statements that we hold: they were checked when they came.
+    pub fn verify_proposal(&self, proposal: Proposal) -> Result<Verified<Proposal>, MessageError> {
+        let leader = self.leader(proposal.view).ok_or(MessageError::Leader { sender: proposal.leader, view: proposal.view })?;
+        let knows_commit = |signed: &SignedCommit, digest: &Hash32| self.commit(signed.commit.oracle, digest) == Some(signed);
+        let knows_bit_vote = |signed: &SignedBitVote| self.bit_votes.get(&signed.vote.oracle) == Some(signed);
+        verify_proposal_beside(&self.setting, leader, proposal, knows_commit, knows_bit_vote)
+    }
+
     /// Proposes in our own view, once.
     pub(super) fn lead(&mut self, now_ms: u64, me: OracleId, effects: &mut Vec<Effect>) {
         if self.leader(self.view) != Some(me) || self.proposals.contains_key(&self.view) {

@@ -206,6 +206,17 @@ pub fn verify_wish(setting: &Setting, wish: Wish) -> Result<Verified<Wish>, Mess
 
 /// Checks a proposal down to every commit and bit-vote in it.
 pub fn verify_proposal(setting: &Setting, leader: OracleId, proposal: Proposal) -> Result<Verified<Proposal>, MessageError> {
+    verify_proposal_beside(setting, leader, proposal, |_, _| false, |_| false)
+}
+
+/// As [`verify_proposal`], but for signatures of statements that were checked before, signature and all. A commit comes with its digest.
+pub(super) fn verify_proposal_beside(
+    setting: &Setting,
+    leader: OracleId,
+    proposal: Proposal,
+    knows_commit: impl Fn(&SignedCommit, &Hash32) -> bool,
+    knows_bit_vote: impl Fn(&SignedBitVote) -> bool,
+) -> Result<Verified<Proposal>, MessageError> {
     if proposal.leader != leader {
         return Err(MessageError::Leader { sender: proposal.leader, view: proposal.view });
     }
@@ -220,11 +231,15 @@ pub fn verify_proposal(setting: &Setting, leader: OracleId, proposal: Proposal) 
     if !is_ascending(&commit_keys) || !is_ascending(&voters) || has_third || commit_keys.len() > setting.members.len().saturating_mul(2) {
         return Err(MessageError::List);
     }
-    for signed in &proposal.basis.commits {
-        verify_commit(setting, *signed)?;
+    for (signed, (_, digest)) in proposal.basis.commits.iter().zip(&commit_keys) {
+        if !knows_commit(signed, digest) {
+            verify_commit(setting, *signed)?;
+        }
     }
     for signed in &proposal.basis.bit_votes {
-        verify_bit_vote(setting, signed.clone())?;
+        if !knows_bit_vote(signed) {
+            verify_bit_vote(setting, signed.clone())?;
+        }
     }
     let commits: BTreeSet<(OracleId, Hash32)> = commit_keys.into_iter().collect();
     let counted = single(&counted_commits(setting, proposal.basis.bit_votes.iter()));

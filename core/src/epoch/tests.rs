@@ -233,10 +233,7 @@ impl Net {
             Message::Commit(signed) => Input::Commit(verify_commit(setting, signed).ok()?),
             Message::Reveal(reveal) => Input::Reveal(Box::new(node.open(reveal).ok()?)),
             Message::BitVote(signed) => Input::BitVote(verify_bit_vote(setting, signed).ok()?),
-            Message::Proposal(proposal) => {
-                let leader = node.leader(proposal.view)?;
-                Input::Proposal(Box::new(verify_proposal(setting, leader, proposal).ok()?))
-            }
+            Message::Proposal(proposal) => Input::Proposal(Box::new(node.verify_proposal(proposal).ok()?)),
             Message::Signature(signed) => Input::Signature(verify_signature(setting, signed).ok()?),
             Message::Wish(wish) => Input::Wish(verify_wish(setting, wish).ok()?),
         })
@@ -372,6 +369,36 @@ fn a_proposal_that_leaves_out_a_counted_commit_is_refused() {
     assert_eq!(verify_proposal(&setting, leader, few).unwrap_err(), MessageError::Incomplete);
     let other = OracleId(if leader.0 == 1 { 2 } else { 1 });
     assert!(matches!(verify_proposal(&setting, other, proposal), Err(MessageError::Leader { .. })));
+}
+
+// Defence: `Close::verify_proposal` knows a statement by all of it. Known by its author or digest alone, a leader puts a signature under
+// another's statement that the author never made, and the report's certificate rests on it.
+#[test]
+fn a_held_statement_under_another_signature_is_checked() {
+    let mut net = Net::new(4, perfect());
+    net.run_until(4_300);
+    let node = &net.nodes[0];
+    let setting = node.setting().clone();
+    let leader = node.leader(0).unwrap();
+    let bit_votes: Vec<SignedBitVote> = node.bit_votes.values().cloned().collect();
+    let commits: Vec<SignedCommit> = node.commits.values().map(|held| held.signed).collect();
+    let ReportSignature { digest, signature, .. } = signed_report(&setting, leader.0, 0, Hash32([5; 32]));
+    let sound = Proposal { epoch: 0, view: 0, leader, basis: Basis { commits, bit_votes }, report_digest: digest, signature };
+    assert!(node.verify_proposal(sound.clone()).is_ok());
+    let stranger = Close::new(setting.clone(), None);
+    assert_eq!(stranger.verify_proposal(sound.clone()), node.verify_proposal(sound.clone()), "who holds nothing checks all");
+
+    let mut other_commit = sound.clone();
+    other_commit.basis.commits[1].signature = signature;
+    let mut other_vote = sound.clone();
+    other_vote.basis.bit_votes[1].signature = signature;
+    let mut other_text = sound;
+    other_text.basis.bit_votes[1].vote.held.pop();
+    for bent in [other_commit, other_vote, other_text] {
+        for close in [node, &stranger] {
+            assert!(matches!(close.verify_proposal(bent.clone()), Err(MessageError::Signature(_))));
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use assay_core::epoch::{Close, Input, verify_bit_vote, verify_commit, verify_proposal, verify_signature, verify_wish};
+use assay_core::epoch::{Close, Input, verify_bit_vote, verify_commit, verify_signature, verify_wish};
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
 use assay_core::observation::{RevealError, VerifiedReveal};
@@ -120,8 +120,7 @@ impl Memo {
             }
             Message::BitVote(signed) => Input::BitVote(verify_bit_vote(setting, signed.clone()).map_err(bad)?),
             Message::Proposal(proposal) => {
-                let leader = close.leader(proposal.view).ok_or(Refusal::ForGood)?;
-                let verified = verify_proposal(setting, leader, (**proposal).clone()).map_err(bad)?;
+                let verified = close.verify_proposal((**proposal).clone()).map_err(bad)?;
                 for signed in &proposal.basis.commits {
                     self.note_commit(setting.epoch, signed.commit.oracle, signed.commit.digest(&setting.instance));
                 }
