@@ -30,15 +30,15 @@ fn two_commits(key: &SecretKey, oracle: OracleId, instance: &Instance) -> Misbeh
     Misbehaviour::commits(signed(2), signed(3), instance)
 }
 
-async fn ask(devnet: &Devnet, call: impl SolCall) -> u128 {
+async fn ask(devnet: &Devnet, call: impl SolCall, at: &str) -> u128 {
     let data = format!("0x{}", hex::encode(call.abi_encode()));
-    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": data }, "latest"]);
+    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": data }, at]);
     let word = devnet.anvil().rpc("eth_call", request).await.unwrap();
     u128::from_str_radix(word.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
-    ask(devnet, OracleRegistry::stakeOfCall { oracleId: oracle.0 }).await
+    ask(devnet, OracleRegistry::stakeOfCall { oracleId: oracle.0 }, "latest").await
 }
 
 /// An oracle's operator takes it out of the committee: the set after the next has it no more.
@@ -51,8 +51,8 @@ async fn leave(devnet: &Devnet, oracle: usize) {
         let request = json!([{ "from": operator, "to": devnet.deployment.chain.oracle_registry, "data": data }]);
         devnet.anvil().rpc("eth_sendTransaction", request).await.unwrap();
     }
-    let second = || async { Ok(ask(devnet, OracleRegistry::currentSetCall {}).await == 2) };
-    assert!(devnet.until(Duration::from_secs(10), second).await.unwrap(), "another set");
+    let second = || async { Ok(ask(devnet, OracleRegistry::currentSetCall {}, "finalized").await == 2) };
+    assert!(devnet.until(Duration::from_secs(10), second).await.unwrap(), "another set is final");
 }
 
 // Defence: `Settler::accuse`, after a restart too; without it a proof stays with the nodes, and who signed twice keeps its stake. And
