@@ -13,7 +13,6 @@ mod fixture;
 mod gas;
 mod grpc;
 mod harness;
-mod one_thread;
 mod plane;
 mod scaling;
 mod settle;
@@ -64,7 +63,6 @@ fn main() {
         eprintln!("there is no subject {unknown}; there are {}", SUBJECTS.map(|(name, _)| name).join(", "));
         std::process::exit(2);
     }
-    one_thread::for_blst();
     let mut table = Table::begin();
     for (name, measure) in SUBJECTS {
         if named.is_empty() || named.iter().any(|named| *named == name) {
