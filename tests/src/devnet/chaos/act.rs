@@ -57,7 +57,7 @@ fn means(kind: FaultKind) -> Means {
     match kind {
         FaultKind::Kill => Means::Process,
         FaultKind::Reorg => Means::Chain,
-        FaultKind::Deaf | FaultKind::Slow | FaultKind::MinoritySplit | FaultKind::MajoritySplit => Means::Network,
+        FaultKind::Deaf | FaultKind::Slow | FaultKind::MinoritySplit | FaultKind::MajoritySplit | FaultKind::LongSplit => Means::Network,
         FaultKind::HeadHeld => Means::Rpc(Lie::HeadHeld(BEHIND_BLOCKS)),
         FaultKind::OldAnswers => Means::Rpc(Lie::OldAnswers(BEHIND_BLOCKS)),
         FaultKind::NewestFinal => Means::Rpc(Lie::NewestFinal),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use assay_chain::Client;
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 
-use super::plan::{Event, FaultKind, disturbed, is_bearable};
+use super::plan::{Event, FaultKind, disturbed, is_bearable, is_lost};
 use super::{ChaosError, outboxes};
 use crate::devnet::outcome::OutcomeError;
 use crate::devnet::{Devnet, POOL};
@@ -34,6 +34,8 @@ pub struct Report {
     pub accepted: u64,
     /// Epochs without one whose time has passed.
     pub skipped: BTreeSet<u64>,
+    /// Epochs for which no quorum could come together while a report could be accepted.
+    pub lost: BTreeSet<u64>,
     /// Epochs without one that might still have it.
     pub missed: BTreeSet<u64>,
     /// (epoch, view) of accepted reports that were certified in a later view.
@@ -64,13 +66,13 @@ impl Report {
         self.faults.iter().filter(|(_, count)| count.seen == 0).map(|(kind, _)| *kind).collect()
     }
 
-    /// Whether all faults occurred, every epoch has its report, nobody signed twice, everybody was paid what is due to the wei, nobody honest
+    /// Whether all faults occurred, every epoch has its report but those that cannot have one, nobody signed twice, everybody was paid what is due to the wei, nobody honest
     /// was slashed or left out, and nothing is stuck.
     pub fn is_sound(&self) -> bool {
-        let Self { missed, skipped, wronged, unheard, unlogged, unpaid, stuck, doubled, .. } = self;
+        let Self { missed, skipped, lost, wronged, unheard, unlogged, unpaid, stuck, doubled, .. } = self;
         self.unseen().is_empty()
             && missed.is_empty()
-            && skipped.is_empty()
+            && skipped == lost
             && wronged.is_empty()
             && unheard.is_empty()
             && unlogged.is_empty()
@@ -88,7 +90,8 @@ impl fmt::Display for Report {
         for (kind, count) in &self.faults {
             writeln!(f, "{:<14} asked for {:>3}, seen to take effect {:>3}", format!("{kind:?}"), count.asked, count.seen)?;
         }
-        writeln!(f, "epochs: {} accepted, without a report {:?}, skipped by rule {:?}", self.accepted, self.missed, self.skipped)?;
+        let Self { accepted, missed, skipped, lost, .. } = self;
+        writeln!(f, "epochs: {accepted} accepted, without a report {missed:?}, skipped by rule {skipped:?}, without a quorum {lost:?}")?;
         writeln!(f, "(epoch, view) certified in a later view: {:?}", self.later_views)?;
         writeln!(f, "(epoch, provider) not paid or slashed: {:?}", self.wronged)?;
         writeln!(f, "undisturbed oracles whose reveal did not count in {} bearable epochs: {:?}", self.bearable.len(), self.unheard)?;
@@ -131,7 +134,10 @@ impl Report {
     }
 
     async fn epoch(&mut self, devnet: &Devnet, events: &[Event], epoch: u64) -> Result<(), ChaosError> {
-        devnet.until(devnet.epoch_length() * PATIENCE, async || Ok(devnet.epoch(epoch).await?.is_some())).await?;
+        let epoch_ms = devnet.params.epoch_ms();
+        self.lost.extend(is_lost(events, epoch, epoch_ms, devnet.params.valid_epochs).then_some(epoch));
+        let decided = async || Ok(devnet.epoch(epoch).await?.is_some() || is_past(devnet, epoch).await?);
+        devnet.until(devnet.epoch_length() * PATIENCE, decided).await?;
         let Some(report) = devnet.epoch(epoch).await?.and_then(|summary| summary.report) else {
             match is_past(devnet, epoch).await? {
                 true => self.skipped.insert(epoch),
@@ -144,11 +150,11 @@ impl Report {
         let wronged = devnet.verdicts(epoch).await?.into_iter().filter(|verdict| verdict.reward == 0 || verdict.slash > 0);
         self.wronged.extend(wronged.map(|verdict| (epoch, verdict.provider)));
         self.paid.extend(report.paid_oracles.iter().map(|oracle| (epoch, *oracle)));
-        if !is_bearable(events, epoch, devnet.params.epoch_ms(), devnet.oracles.len()) {
+        if !is_bearable(events, epoch, epoch_ms, devnet.oracles.len()) {
             return Ok(());
         }
         self.bearable.insert(epoch);
-        let excused = disturbed(events, epoch, devnet.params.epoch_ms());
+        let excused = disturbed(events, epoch, epoch_ms);
         let unheard = devnet
             .oracles
             .iter()

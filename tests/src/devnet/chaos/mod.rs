@@ -72,7 +72,8 @@ impl Chaos {
         let mut devnet = Devnet::start_changed(&plan, &changes, &mut say).await?;
         let epoch_ms = devnet.params.epoch_ms();
         let genesis = UNIX_EPOCH + Duration::from_secs(devnet.deployment.genesis_s);
-        let events = Draw { seed: self.seed, epochs: self.epochs, epoch_ms, members: devnet.oracles.len(), kinds: &self.kinds }.events();
+        let (valid_epochs, members) = (devnet.params.valid_epochs, devnet.oracles.len());
+        let events = Draw { seed: self.seed, epochs: self.epochs, epoch_ms, valid_epochs, members, kinds: &self.kinds }.events();
         let mut injector = Injector::default();
         for event in &events {
             // A time of the plan, not a wait for something to happen.

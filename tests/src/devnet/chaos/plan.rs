@@ -20,6 +20,8 @@ pub enum FaultKind {
     MinoritySplit,
     /// Three of seven are cut off from the others: no side has a quorum.
     MajoritySplit,
+    /// Likewise, for longer than an epoch's report may still be accepted: that epoch has none. Not among the kinds of an ordinary run.
+    LongSplit,
     /// A member's RPC shows the chain as it was many blocks ago, in everything that it says.
     HeadHeld,
     /// A member's RPC shows the newest block and answers questions about it from an older one.
@@ -77,6 +79,8 @@ pub struct Draw<'a> {
     pub epochs: u64,
     /// Length of an epoch.
     pub epoch_ms: u64,
+    /// Epochs after its own in which a report may still be accepted.
+    pub valid_epochs: u64,
     /// Size of the committee.
     pub members: usize,
     /// Which kinds.
@@ -94,10 +98,19 @@ const KILLS_PER_EPOCH: u64 = 2;
 const CLOSE_MS: u64 = 8_000;
 /// A cut-off may begin this long before an epoch's end.
 const EARLY_MS: u64 = 1_000;
+/// The epoch that a long split costs: one has its report before it, and the others have theirs after it.
+const LOST_EPOCH: u64 = 1;
+/// A long split lasts so much longer than the report of the epoch that it costs is valid.
+const LATE_MS: u64 = 2_000;
 /// Then come the claims and slashes.
 const POSTING_MS: u64 = 16_000;
 
 impl FaultKind {
+    /// All that pass while every epoch's report can still be accepted: those of an ordinary run.
+    pub fn passing() -> BTreeSet<Self> {
+        Self::value_variants().iter().copied().filter(|kind| *kind != Self::LongSplit).collect()
+    }
+
     /// Whether a member may lose an epoch to it.
     pub fn may_cost_an_epoch(self) -> bool {
         !matches!(
@@ -155,7 +168,7 @@ impl Draw<'_> {
                 let three = kind == FaultKind::MajoritySplit || (kind == FaultKind::Deaf && epoch % 3 == 2);
                 let from = end - EARLY_MS + schedule.below(5_000);
                 let until = from + 3_000 + schedule.below(4_000);
-                let members = order.iter().copied().take(if three { few + 1 } else { few }).collect();
+                let members = order.iter().copied().take(if three { few_more(self.members) } else { few }).collect();
                 schedule.add(kind, members, from, until);
             }
             if self.kinds.contains(&FaultKind::Kill) {
@@ -171,6 +184,11 @@ impl Draw<'_> {
                 let at_ms = start + schedule.below(self.epoch_ms);
                 schedule.events.push(Event { at_ms, act: Act::Begin, kind: FaultKind::Reorg, members: Vec::new() });
             }
+        }
+        if self.kinds.contains(&FaultKind::LongSplit) {
+            let end = (LOST_EPOCH + 1) * self.epoch_ms;
+            let apart = schedule.shuffled(all).into_iter().take(few_more(self.members)).collect();
+            schedule.add(FaultKind::LongSplit, apart, end - EARLY_MS, end + self.valid_epochs * self.epoch_ms + LATE_MS);
         }
         schedule.events.sort();
         schedule.events
@@ -229,6 +247,17 @@ fn bearable(members: usize) -> usize {
     members.saturating_sub(1) / 3
 }
 
+/// So many that the others are no quorum.
+fn few_more(members: usize) -> usize {
+    bearable(members) + 1
+}
+
+/// Whether no side of a split had a quorum for as long as an epoch's report could be accepted.
+pub fn is_lost(events: &[Event], epoch: u64, epoch_ms: u64, valid_epochs: u64) -> bool {
+    let end = (epoch + 1) * epoch_ms;
+    spans(events).any(|span| span.kind == FaultKind::LongSplit && span.from <= end && span.until >= end + valid_epochs * epoch_ms)
+}
+
 /// Whether no more members than the protocol bears were hit while an epoch was closed, so that whoever was not has a reveal that counts.
 pub fn is_bearable(events: &[Event], epoch: u64, epoch_ms: u64, members: usize) -> bool {
     let end = (epoch + 1) * epoch_ms;
@@ -279,9 +308,12 @@ fn spans(events: &[Event]) -> impl Iterator<Item = Span> {
 mod tests {
     use super::*;
 
+    fn draw(seed: u64, epochs: u64, kinds: &BTreeSet<FaultKind>) -> Vec<Event> {
+        Draw { seed, epochs, epoch_ms: 25_000, valid_epochs: 3, members: 7, kinds }.events()
+    }
+
     fn drawn(seed: u64, epochs: u64) -> Vec<Event> {
-        let kinds = FaultKind::value_variants().iter().copied().collect();
-        Draw { seed, epochs, epoch_ms: 25_000, members: 7, kinds: &kinds }.events()
+        draw(seed, epochs, &FaultKind::passing())
     }
 
     #[test]
@@ -289,7 +321,7 @@ mod tests {
         for (seed, epochs) in (0..50).flat_map(|seed| [(seed, 4), (seed, 50)]) {
             let events = drawn(seed, epochs);
             let kinds: BTreeSet<FaultKind> = events.iter().map(|event| event.kind).collect();
-            assert_eq!(kinds.len(), FaultKind::value_variants().len(), "seed {seed}");
+            assert_eq!(kinds, FaultKind::passing(), "seed {seed}");
             for begin in events.iter().filter(|event| event.act == Act::Begin && event.kind != FaultKind::Reorg) {
                 let ends =
                     |end: &&Event| end.act == Act::End && end.kind == begin.kind && end.members == begin.members && end.at_ms > begin.at_ms;
@@ -321,6 +353,15 @@ mod tests {
         assert!(hit(&[1, 5]));
         assert!(!hit(&[1, 5, 6]));
         assert!(is_bearable(&[at(10_000, Act::Begin, 1), at(12_000, Act::End, 1)], 0, 25_000, 1));
+    }
+
+    #[test]
+    fn a_long_split_costs_one_epoch() {
+        let events = draw(1, 6, &BTreeSet::from([FaultKind::LongSplit]));
+        assert_eq!(events[0].members.len(), 3);
+        let lost = |events: &[Event]| (0..6).filter(|epoch| is_lost(events, *epoch, 25_000, 3)).collect::<Vec<_>>();
+        assert_eq!(lost(&events), [LOST_EPOCH]);
+        assert_eq!(lost(&drawn(1, 6)), [] as [u64; 0]);
     }
 
     #[test]
