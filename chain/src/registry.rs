@@ -166,6 +166,14 @@ impl Client {
         Ok(RegistryView { block, set_epoch, members, providers })
     }
 
+    /// The oracles of a committee set, ascending: bit `i` of a certificate is the `i`-th. A complete set never changes.
+    pub async fn set_oracles(&self, set_epoch: u64) -> Result<Vec<OracleId>, ChainError> {
+        let set =
+            self.call(self.config().oracle_registry, OracleRegistry::committeeCall { setEpoch: set_epoch }, BlockId::latest()).await?;
+        within("committee members", set.len() as u64, MAX_MEMBERS)?;
+        Ok(set.iter().map(|entry| OracleId(entry.oracleId)).collect())
+    }
+
     async fn members(&self, set_epoch: u64, at: BlockId) -> Result<Vec<Member>, ChainError> {
         let call = OracleRegistry::committeeCall { setEpoch: set_epoch };
         let set = self.call(self.config().oracle_registry, call, at).await?;
