@@ -18,6 +18,7 @@ pub mod identity;
 pub mod keeper;
 pub mod measure;
 pub mod peers;
+pub mod rest;
 pub mod seeds;
 pub mod settle;
 pub mod signer;
