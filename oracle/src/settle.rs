@@ -4,6 +4,7 @@
 
 mod accuse;
 pub(crate) mod bookings;
+mod dispute;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use assay_proto::oracle_convert::{decode_certificate, encode_certificate};
 
 use accuse::Accuser;
 use bookings::Bookings;
+use dispute::Disputer;
 
 use crate::committee::{Certified, Command, Committee};
 use crate::frame::Frames;
@@ -48,6 +50,10 @@ pub struct SettleConfig {
     pub market: Option<Address>,
     /// The court to which this node brings members that signed twice, and is paid for it; without it proofs are kept and passed on.
     pub equivocation_court: Option<Address>,
+    /// The court to which this node brings accepted reports with a wrong verdict, so that they are void; without it they are only warned of.
+    pub aggregation_court: Option<Address>,
+    /// The court that slashes who signed such a report, after a review; of what is slashed the challenger is paid.
+    pub signers_court: Option<Address>,
 }
 
 /// Whose rewards a node claims.
@@ -64,7 +70,7 @@ pub enum ClaimFor {
 
 impl Default for SettleConfig {
     fn default() -> Self {
-        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None, equivocation_court: None }
+        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None, equivocation_court: None, aggregation_court: None, signers_court: None }
     }
 }
 
@@ -115,6 +121,8 @@ struct Posting {
     done: bool,
     /// No booking waits for it any more.
     booked: bool,
+    /// This run of the node computed it: it is no other one's word.
+    is_own: bool,
 }
 
 impl Settler {
@@ -129,6 +137,7 @@ impl Settler {
         };
         let mut bookings = self.config.market.map(Bookings::new);
         let mut accuser = self.config.equivocation_court.map(Accuser::new);
+        let mut disputer = self.config.aggregation_court.map(|court| Disputer::new(court, self.config.signers_court));
         let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
         loop {
             tokio::select! {
@@ -150,6 +159,11 @@ impl Settler {
             {
                 looked = self.accuse(accuser).await;
             }
+            if let Some(disputer) = &mut disputer
+                && looked.is_ok()
+            {
+                looked = self.dispute(disputer, &postings).await;
+            }
             if let Err(error) = &looked {
                 warn!(%error, "settling: will be tried again");
             }
@@ -168,6 +182,7 @@ impl Settler {
             accepted_at_s: None,
             done: false,
             booked: false,
+            is_own: true,
         }
     }
 
@@ -186,6 +201,7 @@ impl Settler {
                 accepted_at_s: None,
                 done: false,
                 booked: false,
+                is_own: false,
             };
             postings.insert(epoch, posting);
         }
@@ -266,7 +282,7 @@ impl Settler {
             return Ok(Some(known.ledger));
         }
         let frame = self.frames.read(epoch).await?;
-        let peers = frame.peers.iter().map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
+        let peers = frame.peers.clone().into_iter().collect();
         let stands = |certificate: Option<&Certificate>, outcome: &Outcome| {
             outcome.supports(&outcome.report, &frame.setting.token)
                 && certificate.is_none_or(|certificate| certificate.verify(&frame.setting).is_ok())

@@ -24,6 +24,7 @@ use clap::Args;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::address;
 use crate::rest::{ApiError, Apis};
 use crate::settle::bookings::Bookings;
 use pass::Worker;
@@ -149,8 +150,4 @@ async fn worker(arguments: &KeeperCommand, cancel: CancellationToken) -> Result<
         last: None,
         cancel,
     })
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }

@@ -96,20 +96,25 @@ impl Settler {
         Ok(())
     }
 
+    /// Whether so much time has passed since `since_ms` (unix) that it is this node's turn among these members to send what any of them may:
+    /// one, two, four and so on at a time, beginning with another one in each epoch.
+    pub(super) fn is_my_turn(&self, epoch: u64, members: impl ExactSizeIterator<Item = OracleId>, since_ms: u64) -> bool {
+        let count = members.len().max(1);
+        let place = members.into_iter().position(|member| member == self.me);
+        let rank = place.map_or(count, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % count);
+        now_ms() >= since_ms.saturating_add(stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms))
+    }
+
     /// Enqueues an accusation when it is this node's turn.
     async fn send_accusation(&self, court: &Address, proof: &Misbehaviour, since_ms: u64) -> Result<(), SettleError> {
         let (epoch, oracle, offence) = (proof.epoch(), proof.oracle(), proof.offence());
         // Any set will do in which the member has the key that it signed with: a statement names its author and its epoch.
         let set = self.client.registry_at(self.client.finalized().await?.number).await?;
-        let place_of = |id: OracleId| set.members.iter().position(|member| member.oracle == id);
-        let Some(member) = place_of(oracle) else {
+        let Some(member) = set.members.iter().position(|member| member.oracle == oracle) else {
             warn!(epoch, %oracle, "left the committee: its accusation is left to whoever looks its old set up");
             return Ok(());
         };
-        let members = set.members.len().max(1);
-        let rank = place_of(self.me).map_or(members, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % members);
-        let wait_ms = stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms);
-        if now_ms() < since_ms.saturating_add(wait_ms) {
+        if !self.is_my_turn(epoch, set.members.iter().map(|member| member.oracle), since_ms) {
             return Ok(());
         }
         match calls::punish(set.set_epoch, member, proof) {
