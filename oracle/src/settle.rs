@@ -123,6 +123,8 @@ struct Posting {
     booked: bool,
     /// This run of the node computed it: it is no other one's word.
     is_own: bool,
+    /// The chain accepted another report of its epoch.
+    outdone: bool,
 }
 
 impl Settler {
@@ -183,6 +185,7 @@ impl Settler {
             done: false,
             booked: false,
             is_own: true,
+            outdone: false,
         }
     }
 
@@ -202,6 +205,7 @@ impl Settler {
                 done: false,
                 booked: false,
                 is_own: false,
+                outdone: false,
             };
             postings.insert(epoch, posting);
         }
@@ -299,19 +303,22 @@ impl Settler {
 
     /// Posts when it is our turn and nobody has; records what the chain accepted once that is final.
     async fn post(&self, epoch: u64, posting: &mut Posting) -> Result<(), SettleError> {
+        let expired = crate::clock::now_ms() / 1_000 > posting.certificate.report.valid_until;
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
             if accepted.digest.is_of(&posting.outcome.ledger.digest) {
                 // Recorded first: what fails is tried again.
                 self.record(epoch, posting.certificate.report.ref_block).await?;
                 posting.accepted_at_s = Some(accepted.accepted_at_s);
             } else {
-                warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
-                posting.done = true;
+                if !std::mem::replace(&mut posting.outdone, true) {
+                    warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
+                }
+                // A court may void it, and ours takes its place.
+                posting.done = expired;
             }
             return Ok(());
         }
         let due_ms = posting.certified_ms.saturating_add(posting.stage.saturating_mul(self.frames.params().transmit_stage_ms));
-        let expired = crate::clock::now_ms() / 1_000 > posting.certificate.report.valid_until;
         posting.done = expired;
         if expired || crate::clock::now_ms() < due_ms || self.client.accepted_report(epoch, BlockTag::Latest).await?.is_some() {
             return Ok(());

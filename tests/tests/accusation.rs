@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use alloy_sol_types::SolCall;
 use assay_chain::{BlockTag, Client, EquivocationCourt};
-use assay_contracts_bindings::OracleRegistry;
 use assay_core::bls::{Domain, SecretKey};
 use assay_core::epoch::{Misbehaviour, Offence};
 use assay_core::hash::Hash32;
@@ -14,7 +12,7 @@ use assay_daemon::keystore::{self, Password};
 use assay_oracle::store::{SqliteStore, Store, StoredProof};
 use assay_proto::oracle_convert::Message;
 use assay_tests::devnet::{Devnet, Fault, OracleFault, Plan};
-use serde_json::json;
+use assay_tests::report::stake_of;
 
 /// Of what is slashed.
 const REWARD_SHARE: u128 = 10;
@@ -26,13 +24,6 @@ fn two_commits(key: &SecretKey, oracle: OracleId, instance: &Instance) -> Misbeh
         SignedCommit { commit, signature: key.sign(Domain::Commit, &commit.digest(instance)) }
     };
     Misbehaviour::commits(signed(2), signed(3), instance)
-}
-
-async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
-    let call = OracleRegistry::stakeOfCall { oracleId: oracle.0 }.abi_encode();
-    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": format!("0x{}", hex::encode(call)) }, "latest"]);
-    let word = devnet.anvil().rpc("eth_call", request).await.unwrap();
-    u128::from_str_radix(word.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 // Defence: `Settler::accuse`, after a restart too; without it a proof stays with the nodes, and who signed twice keeps its stake.
@@ -48,6 +39,7 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
     let client = Client::connect(devnet.deployment.chain.clone()).await.unwrap();
     let court = EquivocationCourt::connect(client.rpc(), &devnet.deployment.economy.equivocation_court).await.unwrap();
     let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
+    let registry = &devnet.deployment.chain.oracle_registry.clone();
     let (guilty, innocent) = (OracleId(3), OracleId(4));
     let password = Password::from_file(&plan.dir.join("password")).unwrap();
     let key = keystore::load_bls(&devnet.oracles[2].dir.join("verdict.json"), &password).unwrap();
@@ -59,7 +51,7 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
         proof: Message::Misbehaviour(Box::new(proof)).encode().to_vec(),
     };
 
-    let before = stake_of(&devnet, guilty).await;
+    let before = stake_of(devnet.anvil(), registry, guilty).await;
     devnet.kill_oracle(0).await.unwrap();
     let store = SqliteStore::open(&devnet.oracles[0].dir.join("data/node.sqlite")).await.unwrap();
     store.put_proof(&held).await.unwrap();
@@ -69,8 +61,8 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
 
     let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
     assert!(devnet.until(epoch * 3, is_punished).await.unwrap(), "the chain knows");
-    assert_eq!(stake_of(&devnet, guilty).await, 0);
-    assert_eq!(stake_of(&devnet, innocent).await, before, "nobody else");
+    assert_eq!(stake_of(devnet.anvil(), registry, guilty).await, 0);
+    assert_eq!(stake_of(devnet.anvil(), registry, innocent).await, before, "nobody else");
     assert!(!court.is_punished(innocent, 0, Offence::TwoCommits, BlockTag::Latest).await.unwrap());
     let accuser = devnet.oracles[0].transmitter;
     assert_eq!(devnet.balance(&accuser).await.unwrap(), before / REWARD_SHARE, "who accused is paid");

@@ -50,8 +50,8 @@ async fn opened(api: &Api<'_>, chain: &OnChain<'_>) -> Result<Opened, Failure> {
     let parent = match report.parent_digest.is_zero() {
         true => None,
         false => match verdicts_of_parent(api, chain).await {
-            // The court then finds less, and nothing that is not so.
-            Err(Failure::Unknown) => None,
+            // Without it the court would not know what the multipliers began with.
+            Err(Failure::Unknown) => return Err(Failure::Away(format!("it has no ledger of epoch {}, the parent's", chain.parent_epoch))),
             parent => Some(parent?),
         },
     };

@@ -8,7 +8,7 @@ use std::mem::discriminant;
 
 use assay_chain::outbox::State;
 use assay_chain::{Acceptance, AcceptedReport, AggregationCourt, BlockTag, SignersCourt, SubmittedReport, calls};
-use assay_core::hash::Hash32;
+use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, OracleId};
 use assay_core::observation::Reveal;
 use assay_core::report::{OpenedReport, Outcome, ReportVerdicts, Setting, StoredDigest, open_panels};
@@ -23,7 +23,7 @@ use crate::store::StoredInput;
 
 /// Reports are looked for so far back after a start: a restart does not forget one.
 const LOOK_BACK: u64 = 64;
-/// How soon peers are asked again for what is behind a report.
+/// How soon peers are asked again for what is behind a report, and what did not help is sent again.
 const AGAIN_MS: u64 = 5_000;
 
 /// What this node knows of accepted reports.
@@ -167,7 +167,10 @@ impl Settler {
                 };
             }
             Stage::Wrong(dispute) if self.is_my_turn(epoch, dispute.members.iter().copied(), pursuit.since_ms) => {
-                self.send(&format!("dispute/{epoch}/{digest}"), &courts.aggregation.address, dispute.calldata.clone()).await?;
+                // An intent never changes, and after a restart more may be shown than before.
+                let intent = format!("dispute/{epoch}/{digest}/{}", keccak([&dispute.calldata]));
+                self.send(&intent, &courts.aggregation.address, dispute.calldata.clone()).await?;
+                pursuit.since_ms = now_ms().saturating_add(AGAIN_MS);
             }
             Stage::Unexamined(_) | Stage::Wrong(_) => {}
             // A reorganisation took the conviction back.
@@ -206,6 +209,7 @@ impl Settler {
             for (part, calldata) in next.calls(&submitted, &courts.aggregation.address).into_iter().enumerate() {
                 self.send(&format!("{kind}/{epoch}/{digest}/{part}"), &court.address, calldata).await?;
             }
+            pursuit.since_ms = now_ms().saturating_add(AGAIN_MS);
         }
         pursuit.stage = Stage::Convicted(submitted, next);
         Ok(true)
