@@ -1,5 +1,7 @@
 //! Events that nodes look back for.
 
+use std::ops::RangeInclusive;
+
 use alloy_consensus::Transaction;
 use alloy_primitives::{B256, U256};
 use alloy_provider::Provider;
@@ -23,6 +25,9 @@ pub struct ReportAccepted {
     /// Gas that the whole transaction used.
     pub gas_used: u64,
 }
+
+/// Many RPCs search no more blocks at once.
+const SPAN: usize = 5_000;
 
 /// When a report was accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,21 +101,30 @@ fn report_from(r: &SlaSettlement::Report) -> Option<Report> {
 impl Client {
     /// The `ReportAccepted` event of an epoch in a final block at or after `from_block`; `None` when there is none.
     pub async fn report_accepted(&self, epoch: u64, from_block: u64) -> Result<Option<ReportAccepted>, ChainError> {
-        let Some(acceptance) = self.acceptances(Some(epoch), from_block).await?.pop() else { return Ok(None) };
+        let logged = self.accepted_between(Some(epoch), from_block, BlockNumberOrTag::Finalized).await?.pop();
+        let Some(acceptance) = logged else { return Ok(None) };
         let Acceptance { digest, tx_hash, block_number, .. } = acceptance;
         let receipt = self.provider().get_transaction_receipt(tx_hash.0.into()).await;
         let receipt = receipt.map_err(|error| self.rpc_error("eth_getTransactionReceipt", error))?;
         Ok(receipt.map(|receipt| ReportAccepted { digest, tx_hash, block_number, gas_used: receipt.gas_used }))
     }
 
-    /// Every acceptance in a final block at or after `from_block`, of one epoch or of all, in their order; also of reports that were
-    /// voided since.
-    pub async fn acceptances(&self, epoch: Option<u64>, from_block: u64) -> Result<Vec<Acceptance>, ChainError> {
+    /// Every acceptance in these blocks, of one epoch or of all, in their order; also of reports that were voided since.
+    pub async fn acceptances(&self, epoch: Option<u64>, blocks: RangeInclusive<u64>) -> Result<Vec<Acceptance>, ChainError> {
+        let mut found = Vec::new();
+        for first in blocks.clone().step_by(SPAN) {
+            let last = first.saturating_add(SPAN as u64 - 1).min(*blocks.end());
+            found.extend(self.accepted_between(epoch, first, last.into()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn accepted_between(&self, epoch: Option<u64>, first: u64, last: BlockNumberOrTag) -> Result<Vec<Acceptance>, ChainError> {
         let mut filter = Filter::new()
             .address(convert::to_alloy(&self.settlement()?))
             .event_signature(SlaSettlement::ReportAccepted::SIGNATURE_HASH)
-            .from_block(from_block)
-            .to_block(BlockNumberOrTag::Finalized);
+            .from_block(first)
+            .to_block(last);
         if let Some(epoch) = epoch {
             filter = filter.topic1(B256::from(U256::from(epoch)));
         }

@@ -136,9 +136,11 @@ impl World {
         Epoch { outcome: Outcome::compute(&inputs), reveals }
     }
 
-    /// Epoch 0 honestly accepted, and epoch 1 as it would honestly be.
-    async fn two_epochs(&self) -> (Epoch, Epoch) {
-        let first = self.epoch(0, &Ledger::default(), &[SHAKY]).await;
+    /// Epoch 0 accepted with verdicts on these providers, and epoch 1 as it would honestly be.
+    async fn two_epochs(&self, judged: &[ProviderId]) -> (Epoch, Epoch) {
+        let mut first = self.epoch(0, &Ledger::default(), &[SHAKY]).await;
+        first.outcome.verdicts.retain(|verdict| judged.contains(&verdict.provider));
+        rehash(&mut first.outcome, &self.chain.deployment.token);
         self.chain.until_epoch(1).await;
         self.chain.accept(&first.outcome.report).await;
         let second = self.epoch(1, &first.outcome.ledger, &[]).await;
@@ -226,10 +228,14 @@ fn forged(honest: &Epoch, provider: ProviderId, bend: impl Fn(&mut Verdict), tok
     let standing = outcome.ledger.providers.get_mut(&provider).unwrap();
     (standing.cumulative, standing.multiplier_ppm) = (standing.cumulative - before + reward, multiplier_ppm);
     outcome.report.reward_total = outcome.report.reward_total - before + reward;
+    rehash(&mut outcome, token);
+    Epoch { outcome, reveals: honest.reveals.clone() }
+}
+
+fn rehash(outcome: &mut Outcome, token: &Address) {
     outcome.report.result_root = assay_core::merkle::root(outcome.verdicts.iter().map(Verdict::leaf).collect());
     outcome.report.reward_root = outcome.ledger.reward_tree(token).root();
     outcome.ledger.digest = outcome.report.digest();
-    Epoch { outcome, reveals: honest.reveals.clone() }
 }
 
 /// What an API says.
@@ -277,7 +283,7 @@ fn refusal(output: &Output) -> String {
 async fn a_false_report_is_void_its_signers_pay_and_the_challenger_is_paid() {
     let world = World::new().await;
     let chain = &world.chain;
-    let (first, second) = world.two_epochs().await;
+    let (first, second) = world.two_epochs(&[STEADY, SHAKY]).await;
     assert_eq!(second.outcome.ledger.providers[&SHAKY].multiplier_ppm, 750_000, "half of the gap");
     // It would follow from some multiplier before, and not from the one that the parent states.
     let full = |verdict: &mut Verdict| (verdict.multiplier_ppm, verdict.reward) = (PPM, world.params.base_reward);
@@ -362,12 +368,13 @@ async fn a_false_report_is_void_its_signers_pay_and_the_challenger_is_paid() {
     assert_eq!(chain.sent(&world.other).await, json!("0x0"));
 }
 
-// Defence: the court's view is asked before anything is sent, about what this node's arithmetic doubts only; without both a sound report
-// costs gas.
+// Defence: the court's view is asked before anything is sent. Without it a dispute is made of what only this command does not know: what a
+// provider's multiplier was when the parent has no verdict on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_report_is_not_disputed() {
     let world = World::new().await;
-    let (first, second) = world.two_epochs().await;
+    let (first, second) = world.two_epochs(&[STEADY]).await;
+    assert_eq!(second.outcome.ledger.providers[&SHAKY].multiplier_ppm, 750_000, "it was away for an epoch, and had failed before");
     // Scaled down as by a budget: the court cannot know better.
     let scaled = forged(&second, STEADY, |verdict| verdict.reward /= 3, &world.chain.deployment.token);
     world.chain.accept(&scaled.outcome.report).await;

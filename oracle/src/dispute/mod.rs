@@ -141,7 +141,8 @@ impl<'a> Worker<'a> {
     async fn next(&self, epoch: u64) -> Result<Shown, DisputeError> {
         let start_s = self.settlement.genesis_s.saturating_add(epoch.saturating_mul(self.settlement.epoch_length_s));
         let from_block = self.client.last_block_at_or_before(start_s).await?.map_or(0, |block| block.number);
-        let acceptances = self.client.acceptances(Some(epoch), from_block).await?;
+        let last_block = self.client.finalized().await?.number;
+        let acceptances = self.client.acceptances(Some(epoch), from_block..=last_block).await?;
         let standing = self.client.accepted_report(epoch, BlockTag::Latest).await?;
         let mut shown = Err(DisputeError::NotAccepted(epoch));
         for acceptance in acceptances.iter().rev() {

@@ -23,8 +23,12 @@ use crate::store::StoredInput;
 
 /// Reports are looked for so far back after a start: a restart does not forget one.
 const LOOK_BACK: u64 = 64;
-/// How soon peers are asked again for what is behind a report, and what did not help is sent again.
+/// What did not help is sent again after so long, and peers are asked again for what is behind a report; they twice as late each time.
 const AGAIN_MS: u64 = 5_000;
+/// Such a pause doubles so often: to ten minutes.
+const DOUBLINGS: u32 = 7;
+/// How long a review is not looked at while it runs.
+const REVIEW_POLL_MS: u64 = 60_000;
 
 /// What this node knows of accepted reports.
 pub(super) struct Disputer {
@@ -49,11 +53,13 @@ struct Pursuit {
     stage: Stage,
     /// From when on it waits for this node's turn, unix ms.
     since_ms: u64,
+    /// It is not looked at before, unix ms.
+    rests_until_ms: u64,
 }
 
 enum Stage {
-    /// It stands, and is looked at again at this time, unix ms.
-    Unexamined(u64),
+    /// It stands, and so many times nobody had what is behind it.
+    Unexamined(u32),
     /// It stands, and the court says that it is wrong.
     Wrong(Dispute),
     /// It is convicted, and this comes next.
@@ -128,10 +134,10 @@ impl Settler {
         if from_block > last {
             return Ok(());
         }
-        for acceptance in self.client.acceptances(None, from_block).await? {
+        for acceptance in self.client.acceptances(None, from_block..=last).await? {
             let is_own = |posting: &Posting| posting.is_own && posting.outcome.ledger.digest == acceptance.digest;
             if !postings.get(&acceptance.epoch).is_some_and(is_own) {
-                let pursuit = Pursuit { acceptance, stage: Stage::Unexamined(0), since_ms: now_ms() };
+                let pursuit = Pursuit { acceptance, stage: Stage::Unexamined(0), since_ms: now_ms(), rests_until_ms: 0 };
                 disputer.open.entry(acceptance.digest).or_insert(pursuit);
             }
         }
@@ -142,6 +148,9 @@ impl Settler {
     /// Does what is due for a report; `false` when nothing of it can be due any more.
     async fn pursue(&self, courts: &Courts, pursuit: &mut Pursuit) -> Result<bool, SettleError> {
         let Acceptance { epoch, digest, .. } = pursuit.acceptance;
+        if now_ms() < pursuit.rests_until_ms {
+            return Ok(true);
+        }
         if courts.aggregation.convicted(&digest, BlockTag::Finalized).await?.is_some() {
             return self.follow(courts, pursuit).await;
         }
@@ -159,20 +168,21 @@ impl Settler {
             return Ok(false);
         }
         match &pursuit.stage {
-            Stage::Unexamined(at_ms) if now_ms() >= *at_ms => {
-                (pursuit.stage, pursuit.since_ms) = match self.examine(courts, epoch, &digest).await? {
-                    Examined::Sound => return Ok(false),
-                    Examined::Hidden => (Stage::Unexamined(now_ms().saturating_add(AGAIN_MS)), now_ms()),
-                    Examined::Wrong(dispute) => (Stage::Wrong(dispute), now_ms()),
-                };
-            }
+            Stage::Unexamined(tries) => match self.examine(courts, epoch, &digest).await? {
+                Examined::Sound => return Ok(false),
+                Examined::Hidden => {
+                    pursuit.rests_until_ms = now_ms().saturating_add(AGAIN_MS << tries.min(&DOUBLINGS));
+                    pursuit.stage = Stage::Unexamined(tries.saturating_add(1));
+                }
+                Examined::Wrong(dispute) => (pursuit.stage, pursuit.since_ms) = (Stage::Wrong(dispute), now_ms()),
+            },
             Stage::Wrong(dispute) if self.is_my_turn(epoch, dispute.members.iter().copied(), pursuit.since_ms) => {
                 // An intent never changes, and after a restart more may be shown than before.
                 let intent = format!("dispute/{epoch}/{digest}/{}", keccak([&dispute.calldata]));
                 self.send(&intent, &courts.aggregation.address, dispute.calldata.clone()).await?;
-                pursuit.since_ms = now_ms().saturating_add(AGAIN_MS);
+                pursuit.rests_until_ms = now_ms().saturating_add(AGAIN_MS);
             }
-            Stage::Unexamined(_) | Stage::Wrong(_) => {}
+            Stage::Wrong(_) => {}
             // A reorganisation took the conviction back.
             Stage::Convicted(..) => pursuit.stage = Stage::Unexamined(0),
         }
@@ -203,13 +213,19 @@ impl Settler {
             info!(epoch, %digest, ?next, "a report was proven wrong");
             pursuit.since_ms = now_ms();
         }
+        if let Next::Wait(until_s) = next {
+            let left_ms = until_s.saturating_mul(1_000).saturating_sub(now_ms());
+            pursuit.rests_until_ms = now_ms().saturating_add(left_ms.min(REVIEW_POLL_MS));
+            pursuit.stage = Stage::Convicted(submitted, next);
+            return Ok(true);
+        }
         let set = self.client.set_oracles(submitted.report.set_epoch).await?;
         if self.is_my_turn(epoch, set.into_iter(), pursuit.since_ms) {
             let kind = if next == Next::Open { "review" } else { "signers" };
             for (part, calldata) in next.calls(&submitted, &courts.aggregation.address).into_iter().enumerate() {
                 self.send(&format!("{kind}/{epoch}/{digest}/{part}"), &court.address, calldata).await?;
             }
-            pursuit.since_ms = now_ms().saturating_add(AGAIN_MS);
+            pursuit.rests_until_ms = now_ms().saturating_add(AGAIN_MS);
         }
         pursuit.stage = Stage::Convicted(submitted, next);
         Ok(true)
@@ -239,7 +255,11 @@ impl Settler {
         let Some(parent_epoch) = parent_epoch(&self.client, &report).await? else { return Ok(Examined::Hidden) };
         let parent = match report.parent_digest.is_zero() {
             true => None,
-            false => self.verdicts(&frame, parent_epoch, &report.parent_digest).await?,
+            // Without it the court would not know what the multipliers began with.
+            false => match self.verdicts(&frame, parent_epoch, &report.parent_digest).await? {
+                Some(parent) => Some(parent),
+                None => return Ok(Examined::Hidden),
+            },
         };
         let (inputs, setting) = (self.store.inputs(epoch).await?, frame.setting.clone());
         // Every signature in the log is a curve point.
