@@ -99,10 +99,9 @@ impl Settler {
     /// Whether so much time has passed since `since_ms` (unix) that it is this node's turn among these members to send what any of them may:
     /// one, two, four and so on at a time, beginning with another one in each epoch.
     pub(super) fn is_my_turn(&self, epoch: u64, members: impl ExactSizeIterator<Item = OracleId>, since_ms: u64) -> bool {
-        let count = members.len().max(1);
+        let count = members.len();
         let place = members.into_iter().position(|member| member == self.me);
-        let rank = place.map_or(count, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % count);
-        now_ms() >= since_ms.saturating_add(stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms))
+        now_ms() >= since_ms.saturating_add(turn_of(place, count, epoch).saturating_mul(self.frames.params().transmit_stage_ms))
     }
 
     /// Enqueues an accusation when it is this node's turn.
@@ -129,5 +128,24 @@ impl Settler {
             Err(error) => warn!(%error, epoch, %oracle, "the signatures of a proof do not add up"),
         }
         Ok(())
+    }
+}
+
+/// The stage in which a member acts, by its place among so many; a stranger comes after all of them.
+fn turn_of(place: Option<usize>, count: usize, epoch: u64) -> u64 {
+    let shift = usize::try_from(epoch).unwrap_or(0);
+    stage_of(place.map_or(count, |place| place.wrapping_add(shift) % count.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn_of;
+
+    // Defence: members take turns. With one stage for all, every node pays for what one of them does.
+    #[test]
+    fn one_member_is_first_in_each_epoch_and_another_one_in_the_next() {
+        let turns = |epoch| (0..4).map(|place| turn_of(Some(place), 4, epoch)).collect::<Vec<_>>();
+        assert_eq!((turns(0), turns(1)), (vec![0, 1, 1, 2], vec![1, 1, 2, 0]));
+        assert_eq!(turn_of(None, 4, 0), 2, "a stranger");
     }
 }

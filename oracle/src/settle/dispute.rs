@@ -95,16 +95,22 @@ impl Settler {
             return Ok(());
         }
         let courts = self.courts(disputer).await?;
-        let mut over = Vec::new();
+        let (mut over, mut failed) = (Vec::new(), None);
         for (digest, pursuit) in &mut disputer.open {
-            if !self.pursue(&courts, pursuit).await? {
-                over.push(*digest);
+            match self.pursue(&courts, pursuit).await {
+                Ok(true) => {}
+                Ok(false) => over.push(*digest),
+                // The others may go on.
+                Err(error) => {
+                    pursuit.rests_until_ms = now_ms().saturating_add(AGAIN_MS);
+                    failed = Some(error);
+                }
             }
         }
         for digest in over {
             disputer.open.remove(&digest);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn courts(&self, disputer: &mut Disputer) -> Result<Courts, SettleError> {
