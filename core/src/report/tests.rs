@@ -688,9 +688,11 @@ fn each_bent_number_of_a_verdict_is_doubted() {
         |verdict| verdict.reward += 1,
         |verdict| verdict.slash = 1,
         |verdict| verdict.p50_us += 1,
+        // All that a fact brings about, and nobody of the whole set names one.
         |verdict| {
             let storage = verdict.dimensions.iter_mut().find(|d| d.dimension == Dimension::STORAGE).unwrap();
             (storage.grade, storage.burn_ppm, storage.multiplier_ppm) = (Grade::Fail, 0, 0);
+            (verdict.outcome, verdict.multiplier_ppm, verdict.reward, verdict.slash) = (Grade::Fail, 0, 0, TOKEN);
         },
     ];
     let (setting, first, second, reveals) = two_epochs(4);
