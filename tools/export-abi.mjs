@@ -3,12 +3,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 
 const contracts = [
+  "AggregationCourt",
   "CapacityMarket",
   "EquivocationCourt",
   "Keeper",
   "OracleRegistry",
   "ProviderRegistry",
   "ProviderStanding",
+  "SignersCourt",
   "SlaOracle",
   "SlaSettlement",
   "TestToken",

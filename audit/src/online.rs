@@ -151,28 +151,14 @@ fn next(path: &str, after: ProviderId, next: Option<ProviderId>) -> Fetched<Opti
 }
 
 async fn observations(api: &Api, path: &str) -> Fetched<ObservationsDocument> {
-    let mut document: Option<ObservationsDocument> = None;
-    let mut after = ProviderId(0);
+    let mut document: ObservationsPage = api.document(&format!("{path}?after=0&limit={PAGE}")).await?;
     for _ in 0..MAX_PAGES {
-        let page: ObservationsPage = api.document(&format!("{path}?after={after}&limit={PAGE}")).await?;
-        let ObservationsPage { epoch, report_digest, data_digest, complete, reveals, next: following } = page;
-        match &mut document {
-            None => document = Some(ObservationsDocument { epoch, report_digest, data_digest, complete, reveals }),
-            Some(known) => {
-                let same =
-                    (known.epoch, known.report_digest, known.data_digest, known.complete) == (epoch, report_digest, data_digest, complete);
-                if !same || known.reveals.len() != reveals.len() {
-                    return Err(format!("GET {path}: its pages do not belong together"));
-                }
-                for (known, more) in known.reveals.iter_mut().zip(reveals) {
-                    known.extend(more).map_err(|error| format!("GET {path}: {error}"))?;
-                }
-            }
-        }
-        match next(path, after, following)? {
-            Some(following) => after = following,
-            None => return document.ok_or_else(|| format!("GET {path}: no page")),
-        }
+        let Some(after) = document.next else {
+            let ObservationsPage { epoch, report_digest, data_digest, complete, reveals, .. } = document;
+            return Ok(ObservationsDocument { epoch, report_digest, data_digest, complete, reveals });
+        };
+        let page = api.document(&format!("{path}?after={after}&limit={PAGE}")).await?;
+        document.extend(page).map_err(|error| format!("GET {path}: {error}"))?;
     }
     Err(format!("GET {path}: more than {MAX_PAGES} pages"))
 }

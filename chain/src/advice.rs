@@ -2,7 +2,7 @@
 
 use alloy_primitives::U256;
 use alloy_sol_types::SolError;
-use assay_contracts_bindings::{CapacityMarket, Keeper, ProviderRegistry, SlaSettlement, TestToken};
+use assay_contracts_bindings::{AggregationCourt, CapacityMarket, Keeper, ProviderRegistry, SignersCourt, SlaSettlement, TestToken};
 
 use crate::tokens::Tokens;
 
@@ -57,6 +57,12 @@ pub(crate) fn advice(data: &[u8]) -> Option<String> {
         SlaSettlement::UnknownReport => |e| format!("the chain has not accepted this report of epoch {}, or it was voided", e.epoch);
         SlaSettlement::AlreadySlashed => |e| format!("provider {} was slashed for epoch {} already: nothing is left to do", e.providerId, e.epoch);
         Keeper::NothingDone => |_| "somebody else was faster: nothing of it is left to do";
+        // Disputes.
+        SlaSettlement::ReportFinal => |e| format!("its windows closed at unix time {}: nothing can void it any more", e.since);
+        AggregationCourt::NothingWrong => |_| "the verdict follows from its panel as far as the court can know";
+        AggregationCourt::AlreadyConvicted => |_| "the report was proven wrong already, and is void";
+        SignersCourt::AlreadyReviewed => |_| "somebody else opened the review: slash when it is over";
+        SignersCourt::NotACourt => |e| format!("the settlement does not allow {} as a court: check the address", e.court);
         // The token.
         TestToken::ERC20InsufficientBalance => |e| format!("{} has {}, and {} are needed: get more tokens", e.sender, tokens(units(e.balance)), tokens(units(e.needed)));
         TestToken::ERC20InsufficientAllowance => |e| format!("{} may take {}, and needs {}: approve it first", e.spender, tokens(units(e.allowance)), tokens(units(e.needed)));

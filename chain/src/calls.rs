@@ -16,7 +16,8 @@ use assay_core::secp::Signature65;
 use crate::convert::to_alloy;
 use crate::{ClaimKind, LateAnswer};
 
-pub use court::punish;
+pub(crate) use court::mismatch_of;
+pub use court::{dispute_verdict, open_review, punish, slash_signers, withdraw_reward};
 pub use economy::*;
 pub use keeper::*;
 

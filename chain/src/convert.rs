@@ -4,7 +4,8 @@ use alloy_json_rpc::ErrorPayload;
 use alloy_primitives as alloy;
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use assay_contracts_bindings::{
-    CapacityMarket, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding, SlaOracle, SlaSettlement, TestToken,
+    AggregationCourt, CapacityMarket, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding, SignersCourt, SlaOracle, SlaSettlement,
+    TestToken,
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::Address;
@@ -60,6 +61,8 @@ pub(crate) fn decode_revert(data: &[u8]) -> Option<String> {
         SlaOracle::SlaOracleErrors,
         ProviderStanding::ProviderStandingErrors,
         Keeper::KeeperErrors,
+        AggregationCourt::AggregationCourtErrors,
+        SignersCourt::SignersCourtErrors,
         TestToken::TestTokenErrors,
     ];
     let named = decoded.into_iter().flatten().next().map(inner)?;

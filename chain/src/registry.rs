@@ -172,9 +172,15 @@ impl Client {
         self.call(self.config().oracle_registry, OracleRegistry::currentSetCall {}, BlockId::finalized()).await
     }
 
-    /// Ids and verdict keys of a committee set, in its order, for as long as there is a chain: also of members that left since.
+    /// The oracles of a committee set, ascending: bit `i` of a certificate is the `i`-th. A complete set never changes.
+    pub async fn set_oracles(&self, set_epoch: u64) -> Result<Vec<OracleId>, ChainError> {
+        let set = self.committee(set_epoch, BlockId::latest()).await?;
+        Ok(set.iter().map(|entry| OracleId(entry.oracleId)).collect())
+    }
+
+    /// The same with the verdict keys that they had in it: also of members that left since.
     pub async fn set_keys(&self, set_epoch: u64) -> Result<Vec<(OracleId, bls::PublicKey)>, ChainError> {
-        let set = self.committee(set_epoch, BlockId::finalized()).await?;
+        let set = self.committee(set_epoch, BlockId::latest()).await?;
         set.iter().map(|entry| Ok((OracleId(entry.oracleId), key(entry)?))).collect()
     }
 

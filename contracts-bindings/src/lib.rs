@@ -8,17 +8,29 @@
 #![allow(clippy::all)]
 
 // The macro reads these files behind cargo's back: named here, a change of one is a change of the crate.
-const _: [&[u8]; 9] = [
+const _: [&[u8]; 11] = [
+    include_bytes!("../abi/AggregationCourt.json"),
     include_bytes!("../abi/CapacityMarket.json"),
     include_bytes!("../abi/EquivocationCourt.json"),
     include_bytes!("../abi/Keeper.json"),
     include_bytes!("../abi/OracleRegistry.json"),
     include_bytes!("../abi/ProviderRegistry.json"),
     include_bytes!("../abi/ProviderStanding.json"),
+    include_bytes!("../abi/SignersCourt.json"),
     include_bytes!("../abi/SlaOracle.json"),
     include_bytes!("../abi/SlaSettlement.json"),
     include_bytes!("../abi/TestToken.json"),
 ];
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    AggregationCourt,
+    "abi/AggregationCourt.json"
+);
+
+// The interface's structs name them, and they are declared beside the contract.
+use AggregationCourt::{Report, Verdict};
 
 alloy_sol_types::sol!(
     #[sol(rpc)]
@@ -63,6 +75,13 @@ alloy_sol_types::sol!(
     #[derive(Debug)]
     ProviderStanding,
     "abi/ProviderStanding.json"
+);
+
+alloy_sol_types::sol!(
+    #[sol(rpc)]
+    #[derive(Debug)]
+    SignersCourt,
+    "abi/SignersCourt.json"
 );
 
 alloy_sol_types::sol!(

@@ -119,6 +119,25 @@ impl Observation {
         keccak([once.as_bytes()])
     }
 
+    /// The aggregation court's compact form: what observations of one provider and epoch do not share, numbers in 8 bytes and then four
+    /// words. One of other kinds than the standard ones has no such form, and what comes out hashes to something else there.
+    pub fn packed(&self) -> Vec<u8> {
+        let (how, challenge) = self.witness.parts();
+        let counts = self.counts.numbers();
+        let of_kinds = tallies(&counts).flat_map(|tally| {
+            [tally.scheduled, tally.counted].into_iter().chain([tally.bad, tally.readings].into_iter().flatten().copied())
+        });
+        let numbers = [self.oracle.0].into_iter().chain(of_kinds).chain([u64::from(how)]);
+        let mut bytes: Vec<u8> = numbers.flat_map(u64::to_be_bytes).collect();
+        [challenge, self.struck, self.evidence_root, self.facts_root].iter().for_each(|hash| bytes.extend(hash.as_bytes()));
+        bytes
+    }
+
+    /// Whether there is one entry for every kind, and the counts can be true at all.
+    pub fn is_possible(&self, kinds: Kinds) -> bool {
+        self.counts.are_of(kinds)
+    }
+
     /// Two thousand bytes, nearly all of them zero: written in one go, because a close does so a hundred thousand times.
     fn word_bytes(&self) -> Vec<u8> {
         static TAG: LazyLock<Hash32> = LazyLock::new(|| crate::hash::tag("assay.observation.v1"));

@@ -3,11 +3,13 @@
 mod certificate;
 mod judging;
 mod ledger;
+mod opened;
 mod setting;
 mod trees;
 
 pub use certificate::{Certificate, CertificateError};
 pub use ledger::{Ledger, Payee, Standing, Watched};
+pub use opened::{OpenedPanel, OpenedReport, OpeningError, ProvenVerdict, ReportVerdicts, VerdictCase, open_panels};
 pub use setting::{Member, Panels, ProviderTerms, Setting};
 pub use trees::Trees;
 
@@ -27,7 +29,7 @@ use crate::spread::Threads;
 use crate::verdict::{Verdict, share};
 
 /// What the committee signs and the contract stores; field order is the ABI's (`docs/protocol.md`).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// Chain.

@@ -449,9 +449,13 @@ impl Verdict {
     /// One word over all dimensions, for the result leaf.
     pub fn dimensions_word(&self) -> Hash32 {
         static TAG: LazyLock<Hash32> = LazyLock::new(|| crate::hash::tag("assay.dimensions.v1"));
+        keccak([TAG.as_bytes(), &self.dimensions_bytes()])
+    }
+
+    /// The words behind [`Self::dimensions_word`] without their tag: whoever disputes the verdict on chain shows them.
+    pub fn dimensions_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.dimensions.len().saturating_add(1).saturating_mul(9 * 32));
         let mut put = |word: &dyn Word| bytes.extend_from_slice(&word.word());
-        put(&*TAG);
         put(&self.watched);
         for value in [self.p50_us, self.in_kbps, self.out_kbps] {
             put(&value);
@@ -467,7 +471,13 @@ impl Verdict {
                 put(&value);
             }
         }
-        keccak([&bytes])
+        bytes
+    }
+
+    /// Whether a fact or a witnessed silence failed it: alone such a failure of stored data burns nothing.
+    pub fn states_fault(&self) -> bool {
+        let storage = self.dimensions.iter().find(|d| d.dimension == Dimension::STORAGE);
+        storage.is_some_and(|d| d.grade == Grade::Fail && d.burn_ppm == 0)
     }
 
     /// The leaf under `resultRoot`.

@@ -3,7 +3,6 @@
 //! An API is asked, this node's own unless told otherwise, and nothing that it says is believed before the chain says the same.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use assay_chain::command::{CommandError, Outcome, Plan, Wallet, check_token};
 use assay_chain::tokens::Tokens;
@@ -16,8 +15,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::rest::{ApiError, Apis, Asked};
 
-const API_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reward is a report, a leaf and a proof of at most 32 hashes.
 const MAX_REWARD_BYTES: usize = 64 * 1024;
 
@@ -51,13 +50,8 @@ pub enum ClaimError {
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
     /// The API.
-    #[error("the API at {url} does not give the reward: {reason}; set --api to the base URL of an oracle that runs")]
-    Api {
-        /// Asked.
-        url: String,
-        /// Why not.
-        reason: String,
-    },
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// Nothing was ever earned.
     #[error("the API at {0} knows no accepted report that pays this account: nothing is left to claim")]
     NothingEarned(String),
@@ -123,26 +117,14 @@ fn name(payee: Payee) -> String {
     }
 }
 
-/// `/v1/rewards/{kind}/{id}`, bounded in time and bytes.
-async fn fetch(api: &str, payee: Payee) -> Result<Reward, ClaimError> {
-    let failed = |reason: String| ClaimError::Api { url: api.to_owned(), reason };
-    let path = name(payee).replace(' ', "/");
-    let http = reqwest::Client::builder().timeout(API_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
-    let asked = http.map_err(|error| failed(error.to_string()))?.get(format!("{}/v1/rewards/{path}", api.trim_end_matches('/')));
-    let mut response = asked.send().await.map_err(|error| failed(error.to_string()))?;
-    match response.status() {
-        reqwest::StatusCode::OK => {}
-        reqwest::StatusCode::NOT_FOUND => return Err(ClaimError::NothingEarned(api.to_owned())),
-        status => return Err(failed(format!("status {status}"))),
+/// `/v1/rewards/{kind}/{id}`
+async fn fetch(base: &str, payee: Payee) -> Result<Reward, ClaimError> {
+    let path = format!("/v1/rewards/{}", name(payee).replace(' ', "/"));
+    let asked = Apis::new(&[base.to_owned()])?.first("the reward", async |api| api.document(&path, MAX_REWARD_BYTES).await).await?;
+    match asked {
+        Asked::Told(reward, _) => Ok(reward),
+        Asked::Unknown => Err(ClaimError::NothingEarned(base.to_owned())),
     }
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|error| failed(error.to_string()))? {
-        body.extend_from_slice(&part);
-        if body.len() > MAX_REWARD_BYTES {
-            return Err(failed(format!("more than {MAX_REWARD_BYTES} bytes")));
-        }
-    }
-    serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]

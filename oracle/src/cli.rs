@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::app::{self, AppError};
 use crate::claim::{self, Claim, ClaimError};
 use crate::config::Config;
+use crate::dispute::{self, DisputeCommand, DisputeError};
 use crate::doppelganger::DoppelgangerError;
 use crate::keeper::{self, KeeperCommand, KeeperError};
 use crate::signer::{Protection, ProtectionError};
@@ -54,6 +55,8 @@ enum Command {
     Claim(Claim),
     /// Do what is due, claims, slashes and bookings, for the tips of the Keeper contract. Needs no oracle's key.
     Keeper(KeeperCommand),
+    /// Prove a false report wrong: void it, and have its signers slashed. Needs no oracle's key.
+    Dispute(DisputeCommand),
     /// Check a config file and say what it means, without starting anything.
     Config {
         /// The node's config file (TOML).
@@ -141,6 +144,9 @@ pub enum CliError {
     /// What is due.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
+    /// A false report.
+    #[error(transparent)]
+    Dispute(#[from] DisputeError),
     /// The node.
     #[error(transparent)]
     App(#[from] AppError),
@@ -174,8 +180,14 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             let config = load(&arguments.config)?;
             print(claim::run(&arguments, &config).await?)
         }
+        Command::Dispute(arguments) => print(dispute::run(&arguments).await?),
         Command::Keeper(arguments) => Ok(keeper::run(&arguments, |line| write_line(&line)).await?),
     }
+}
+
+/// A contract's address among the arguments.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }
 
 /// An export that did not arrive must not look like one that did: a full disk or a closed pipe is an error, not a panic.

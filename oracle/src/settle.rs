@@ -4,6 +4,7 @@
 
 mod accuse;
 pub(crate) mod bookings;
+mod dispute;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use assay_proto::oracle_convert::{decode_certificate, encode_certificate};
 
 use accuse::Accuser;
 use bookings::Bookings;
+use dispute::Disputer;
 
 use crate::committee::{Certified, Command, Committee};
 use crate::frame::Frames;
@@ -48,6 +50,10 @@ pub struct SettleConfig {
     pub market: Option<Address>,
     /// The court to which this node brings members that signed twice, and is paid for it; without it proofs are kept and passed on.
     pub equivocation_court: Option<Address>,
+    /// The court to which this node brings accepted reports with a wrong verdict, so that they are void; without it they are only warned of.
+    pub aggregation_court: Option<Address>,
+    /// The court that slashes who signed such a report, after a review; of what is slashed the challenger is paid.
+    pub signers_court: Option<Address>,
 }
 
 /// Whose rewards a node claims.
@@ -64,7 +70,7 @@ pub enum ClaimFor {
 
 impl Default for SettleConfig {
     fn default() -> Self {
-        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None, equivocation_court: None }
+        Self { poll_ms: 1_000, claim: ClaimFor::Own, market: None, equivocation_court: None, aggregation_court: None, signers_court: None }
     }
 }
 
@@ -115,6 +121,10 @@ struct Posting {
     done: bool,
     /// No booking waits for it any more.
     booked: bool,
+    /// This run of the node computed it: it is no other one's word.
+    is_own: bool,
+    /// The chain accepted another report of its epoch.
+    outdone: bool,
 }
 
 impl Settler {
@@ -129,6 +139,7 @@ impl Settler {
         };
         let mut bookings = self.config.market.map(Bookings::new);
         let mut accuser = self.config.equivocation_court.map(Accuser::new);
+        let mut disputer = self.config.aggregation_court.map(|court| Disputer::new(court, self.config.signers_court));
         let mut poll = tokio::time::interval(Duration::from_millis(self.config.poll_ms.max(100)));
         loop {
             tokio::select! {
@@ -150,6 +161,11 @@ impl Settler {
             {
                 looked = self.accuse(accuser).await;
             }
+            if let Some(disputer) = &mut disputer
+                && looked.is_ok()
+            {
+                looked = self.dispute(disputer, &postings).await;
+            }
             if let Err(error) = &looked {
                 warn!(%error, "settling: will be tried again");
             }
@@ -168,6 +184,8 @@ impl Settler {
             accepted_at_s: None,
             done: false,
             booked: false,
+            is_own: true,
+            outdone: false,
         }
     }
 
@@ -186,6 +204,8 @@ impl Settler {
                 accepted_at_s: None,
                 done: false,
                 booked: false,
+                is_own: false,
+                outdone: false,
             };
             postings.insert(epoch, posting);
         }
@@ -266,7 +286,7 @@ impl Settler {
             return Ok(Some(known.ledger));
         }
         let frame = self.frames.read(epoch).await?;
-        let peers = frame.peers.iter().map(|(oracle, endpoint)| (*oracle, endpoint.clone())).collect();
+        let peers = frame.peers.clone().into_iter().collect();
         let stands = |certificate: Option<&Certificate>, outcome: &Outcome| {
             outcome.supports(&outcome.report, &frame.setting.token)
                 && certificate.is_none_or(|certificate| certificate.verify(&frame.setting).is_ok())
@@ -283,19 +303,22 @@ impl Settler {
 
     /// Posts when it is our turn and nobody has; records what the chain accepted once that is final.
     async fn post(&self, epoch: u64, posting: &mut Posting) -> Result<(), SettleError> {
+        let expired = crate::clock::now_ms() / 1_000 > posting.certificate.report.valid_until;
         if let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Finalized).await? {
             if accepted.digest.is_of(&posting.outcome.ledger.digest) {
                 // Recorded first: what fails is tried again.
                 self.record(epoch, posting.certificate.report.ref_block).await?;
                 posting.accepted_at_s = Some(accepted.accepted_at_s);
             } else {
-                warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
-                posting.done = true;
+                if !std::mem::replace(&mut posting.outdone, true) {
+                    warn!(epoch, digest = ?accepted.digest, "the chain accepted another report of this epoch than we certified");
+                }
+                // A court may void it, and ours takes its place.
+                posting.done = expired;
             }
             return Ok(());
         }
         let due_ms = posting.certified_ms.saturating_add(posting.stage.saturating_mul(self.frames.params().transmit_stage_ms));
-        let expired = crate::clock::now_ms() / 1_000 > posting.certificate.report.valid_until;
         posting.done = expired;
         if expired || crate::clock::now_ms() < due_ms || self.client.accepted_report(epoch, BlockTag::Latest).await?.is_some() {
             return Ok(());
@@ -303,16 +326,7 @@ impl Settler {
         let report = &posting.certificate.report;
         let calldata = calls::submit_report(report, &posting.certificate.signers_word(), &posting.certificate.signature);
         let intent = format!("report/{epoch}/{}", report.digest());
-        match self.outbox.status(&intent).await? {
-            None => info!(epoch, stage = posting.stage, "posting the report"),
-            // It reverted, and yet the chain has no report: a rival's transaction was there and is gone.
-            Some(status) if status.state == State::Reverted => {
-                self.outbox.retry(&intent).await?;
-            }
-            Some(_) => {}
-        }
-        self.outbox.enqueue(&intent, self.frames.instance().settlement, calldata).await?;
-        Ok(())
+        self.send(&intent, &self.frames.instance().settlement, calldata).await
     }
 
     async fn record(&self, epoch: u64, from_block: u64) -> Result<(), SettleError> {
@@ -349,6 +363,26 @@ impl Settler {
         Ok(settled)
     }
 
+    /// How long this node lets others of these members send first what any of them may, ms: one, two, four and so on at a time, beginning with
+    /// another one in each epoch.
+    fn turn_ms(&self, epoch: u64, members: &[OracleId]) -> u64 {
+        let place = members.iter().position(|member| *member == self.me);
+        turn_of(place, members.len(), epoch).saturating_mul(self.frames.params().transmit_stage_ms)
+    }
+
+    /// Enqueues what is due. When it reverted and is due all the same, whatever was faster is gone.
+    async fn send(&self, intent: &str, to: &Address, calldata: Vec<u8>) -> Result<(), SettleError> {
+        match self.outbox.status(intent).await? {
+            None => info!(intent, "sending"),
+            Some(status) if status.state == State::Reverted => {
+                self.outbox.retry(intent).await?;
+            }
+            Some(_) => {}
+        }
+        self.outbox.enqueue(intent, *to, calldata).await?;
+        Ok(())
+    }
+
     /// Executes the report's slashes; true once all are.
     async fn slash(&self, epoch: u64, posting: &Posting) -> Result<bool, SettleError> {
         let mut settled = true;
@@ -383,9 +417,23 @@ fn stage_of(place: usize) -> u64 {
     u64::from(usize::BITS.saturating_sub(place.saturating_add(1).leading_zeros()).saturating_sub(1))
 }
 
+/// The stage in which a member acts, by its place among so many; a stranger comes after all of them.
+fn turn_of(place: Option<usize>, count: usize, epoch: u64) -> u64 {
+    let shift = usize::try_from(epoch).unwrap_or(0);
+    stage_of(place.map_or(count, |place| place.wrapping_add(shift) % count.max(1)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::stage_of;
+    use super::{stage_of, turn_of};
+
+    // Defence: members take turns. With one stage for all, every node pays for what one of them does.
+    #[test]
+    fn one_member_is_first_in_each_epoch_and_another_one_in_the_next() {
+        let turns = |epoch| (0..4).map(|place| turn_of(Some(place), 4, epoch)).collect::<Vec<_>>();
+        assert_eq!((turns(0), turns(1)), (vec![0, 1, 1, 2], vec![1, 1, 2, 0]));
+        assert_eq!(turn_of(None, 4, 0), 2, "a stranger");
+    }
 
     #[test]
     fn stages_double() {

@@ -22,7 +22,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::anvil::{self, AnvilError};
 
-pub use economy::{BOOKING_TIP, CLAIM_TIP, Economy, KEEPER_FUNDS, MARGIN_PPM, ORACLE_SHARE_PPM, Offer, SLASH_TIP, TREASURY, open_market};
+pub use economy::{
+    BOOKING_TIP, CLAIM_TIP, Economy, KEEPER_FUNDS, MARGIN_PPM, ORACLE_SHARE_PPM, Offer, REVIEW_S, SIGNERS_PPM, SLASH_TIP, TREASURY,
+    open_market,
+};
 
 /// Stake behind each GiB that a provider of any class here declares, smallest unit.
 pub const STAKE_PER_GIB: u128 = 1_000_000_000_000_000_000;

@@ -16,4 +16,5 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod record;
+pub mod report;
 pub mod rpc_proxy;

@@ -16,6 +16,7 @@ use assay_daemon::keystore::{self, Password};
 use assay_oracle::store::{SqliteStore, Store, StoredProof};
 use assay_proto::oracle_convert::Message;
 use assay_tests::devnet::{Devnet, Fault, OracleFault, OracleNode, Plan};
+use assay_tests::report::stake_of;
 use serde_json::json;
 
 /// Of what is slashed.
@@ -30,17 +31,6 @@ fn two_commits(key: &SecretKey, oracle: OracleId, instance: &Instance) -> Misbeh
     Misbehaviour::commits(signed(2), signed(3), instance)
 }
 
-async fn ask(devnet: &Devnet, call: impl SolCall, at: &str) -> u128 {
-    let data = format!("0x{}", hex::encode(call.abi_encode()));
-    let request = json!([{ "to": devnet.deployment.chain.oracle_registry, "data": data }, at]);
-    let word = devnet.anvil().rpc("eth_call", request).await.unwrap();
-    u128::from_str_radix(word.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
-}
-
-async fn stake_of(devnet: &Devnet, oracle: OracleId) -> u128 {
-    ask(devnet, OracleRegistry::stakeOfCall { oracleId: oracle.0 }, "latest").await
-}
-
 /// An oracle's operator takes it out of the committee: the set after the next has it no more.
 async fn leave(devnet: &Devnet, oracle: usize) {
     let OracleNode { id, operator, .. } = &devnet.oracles[oracle];
@@ -51,7 +41,8 @@ async fn leave(devnet: &Devnet, oracle: usize) {
         let request = json!([{ "from": operator, "to": devnet.deployment.chain.oracle_registry, "data": data }]);
         devnet.anvil().rpc("eth_sendTransaction", request).await.unwrap();
     }
-    let second = || async { Ok(ask(devnet, OracleRegistry::currentSetCall {}, "finalized").await == 2) };
+    let client = Client::connect(devnet.deployment.chain.clone()).await.unwrap();
+    let second = || async { Ok(client.current_set().await? == 2) };
     assert!(devnet.until(Duration::from_secs(10), second).await.unwrap(), "another set is final");
 }
 
@@ -69,6 +60,7 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
     let client = Client::connect(devnet.deployment.chain.clone()).await.unwrap();
     let court = EquivocationCourt::connect(client.rpc(), &devnet.deployment.economy.equivocation_court).await.unwrap();
     let instance = Instance { chain_id: devnet.deployment.chain.chain_id, settlement: devnet.deployment.settlement };
+    let registry = devnet.deployment.chain.oracle_registry;
     let (left, stayed, innocent) = (OracleId(2), OracleId(3), OracleId(4));
     let password = Password::from_file(&plan.dir.join("password")).unwrap();
     let held = [(1, left), (2, stayed)].map(|(node, oracle)| {
@@ -77,8 +69,8 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
         StoredProof { epoch: 0, oracle, offence: Offence::TwoCommits, proof }
     });
 
-    let before = stake_of(&devnet, stayed).await;
-    assert_eq!(stake_of(&devnet, left).await, before);
+    let before = stake_of(devnet.anvil(), &registry, stayed).await;
+    assert_eq!(stake_of(devnet.anvil(), &registry, left).await, before);
     devnet.kill_oracle(0).await.unwrap();
     leave(&devnet, 1).await;
     let store = SqliteStore::open(&devnet.oracles[0].dir.join("data/node.sqlite")).await.unwrap();
@@ -92,9 +84,9 @@ async fn who_signed_twice_is_slashed_by_a_node_that_holds_the_proof() {
     for guilty in [left, stayed] {
         let is_punished = || async { Ok(court.is_punished(guilty, 0, Offence::TwoCommits, BlockTag::Finalized).await?) };
         assert!(devnet.until(epoch * 3, is_punished).await.unwrap(), "the chain knows of oracle {guilty}");
-        assert_eq!(stake_of(&devnet, guilty).await, 0);
+        assert_eq!(stake_of(devnet.anvil(), &registry, guilty).await, 0);
     }
-    assert_eq!(stake_of(&devnet, innocent).await, before, "nobody else");
+    assert_eq!(stake_of(devnet.anvil(), &registry, innocent).await, before, "nobody else");
     assert!(!court.is_punished(innocent, 0, Offence::TwoCommits, BlockTag::Latest).await.unwrap());
     let accuser = devnet.oracles[0].transmitter;
     assert_eq!(devnet.balance(&accuser).await.unwrap(), 2 * before / REWARD_SHARE, "who accused is paid");

@@ -3,25 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;
 
-use assay_chain::market::{BookingId, Market};
-use assay_chain::transaction::{self, SendConfig};
-use assay_chain::{BlockTag, ClaimKind, Client, calls};
-use assay_core::bls;
+use assay_chain::market::BookingId;
+use assay_chain::{BlockTag, ClaimKind};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::merkle;
 use assay_core::observation::Fault;
 use assay_core::params::TOKEN;
-use assay_core::report::{self, Ledger, Outcome, Report, Standing, slash_leaf};
-use assay_core::secp::SecretKey;
+use assay_core::report::{Ledger, Outcome, Report, Standing, slash_leaf};
 use assay_core::verdict::{Grade, StorageCounts, Verdict};
 use assay_daemon::keystore::{self, Kdf, Password};
 use assay_proto::rest::LedgerDocument;
-use assay_tests::anvil::{Anvil, CHAIN_ID};
 use assay_tests::binaries;
-use assay_tests::deploy::{
-    BOOKING_TIP, CLAIM_TIP, DeploySpec, Deployment, KEEPER_FUNDS, Offer, OracleSpec, ProviderSpec, SLASH_TIP, deploy, open_market,
-};
+use assay_tests::deploy::{BOOKING_TIP, CLAIM_TIP, DeploySpec, KEEPER_FUNDS, Offer, ProviderSpec, SLASH_TIP, open_market};
+use assay_tests::report::{SignedChain, oracle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -37,18 +32,6 @@ const SLASH: u128 = 20 * TOKEN;
 const PRICE: u128 = TOKEN;
 const BOOKED_GIB: u64 = 10;
 
-fn oracle(i: u8) -> OracleSpec {
-    OracleSpec {
-        key: bls::SecretKey::key_gen(&[i; 32]).unwrap(),
-        operator: Address([0x10 + i; 20]),
-        transmitter: Address([0x20 + i; 20]),
-        recipient: Address([0x30 + i; 20]),
-        endpoint: format!("http://127.0.0.1:{}", 7000 + u16::from(i)),
-        network_group: u64::from(i),
-        stake: 1_000,
-    }
-}
-
 fn provider(i: u8) -> ProviderSpec {
     ProviderSpec {
         operator: Address([0x40 + i; 20]),
@@ -63,18 +46,13 @@ fn provider(i: u8) -> ProviderSpec {
 
 /// A chain with everybody registered, a booking of two epochs, and a key file of somebody who is none of them.
 struct World {
-    anvil: Anvil,
-    spec: DeploySpec,
-    deployment: Deployment,
-    client: Client,
-    market: Market,
+    chain: SignedChain,
     dir: tempfile::TempDir,
     stranger: Address,
 }
 
 impl World {
     async fn new() -> Self {
-        let anvil = Anvil::start().await.unwrap();
         let spec = DeploySpec {
             oracles: (1..=ORACLES).map(oracle).collect(),
             providers: [1, 2].map(provider).to_vec(),
@@ -83,25 +61,15 @@ impl World {
             pool: 10_000 * TOKEN,
             ..DeploySpec::default()
         };
-        let deployment = deploy(anvil.url(), &spec).await.unwrap();
-        let client = Client::connect(deployment.chain.clone()).await.unwrap();
-        let market = Market::connect(client.rpc(), &deployment.economy.market).await.unwrap();
+        let chain = SignedChain::start(spec).await;
         let offer = Offer { provider: HONEST, operator: provider(1).operator, gib: 50, price: PRICE, booked_gib: BOOKED_GIB };
-        open_market(&deployment, &[offer], &Address([0x70; 20]), 100 * TOKEN, 2).await.unwrap();
+        open_market(&chain.deployment, &[offer], &Address([0x70; 20]), 100 * TOKEN, 2).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("password"), "correct horse").unwrap();
         let password = Password::from_file(&dir.path().join("password")).unwrap();
         let stranger = keystore::create_secp(&dir.path().join("stranger.json"), &password, Kdf::Pbkdf2).unwrap().address();
-        anvil.set_balance(&stranger.to_string(), 10 * TOKEN).await.unwrap();
-        Self { anvil, spec, deployment, client, market, dir, stranger }
-    }
-
-    /// Moves the chain's clock to the start of an epoch or later.
-    async fn until_epoch(&self, epoch: u64) {
-        let time_s = self.deployment.genesis_s + epoch * self.spec.epoch_length_s + 1;
-        let now_s = self.client.latest().await.unwrap().timestamp_s;
-        self.anvil.rpc("evm_increaseTime", json!([time_s.saturating_sub(now_s)])).await.unwrap();
-        self.anvil.mine(1).await.unwrap();
+        chain.anvil.set_balance(&stranger.to_string(), 10 * TOKEN).await.unwrap();
+        Self { chain, dir, stranger }
     }
 
     /// What the committee says of an epoch: one provider is paid, one is slashed.
@@ -120,59 +88,29 @@ impl World {
             watch: BTreeMap::new(),
         };
         let report = Report {
-            chain_id: CHAIN_ID,
-            settlement: self.deployment.settlement,
-            set_epoch: 1,
-            epoch,
-            view: 0,
-            parent_digest: Hash32::ZERO,
-            ref_block: self.client.latest().await.unwrap().number,
-            valid_until: self.deployment.genesis_s + (epoch + 1 + self.spec.valid_epochs) * self.spec.epoch_length_s,
-            drand_round: 1,
-            seed_secure: true,
-            params_hash: self.spec.params_hash,
-            bit_votes_root: Hash32::ZERO,
-            obs_root: Hash32::ZERO,
             result_root: merkle::root(verdicts.iter().map(Verdict::leaf).collect()),
-            reward_root: ledger.reward_tree(&self.deployment.token).root(),
+            reward_root: ledger.reward_tree(&self.chain.deployment.token).root(),
             slash_root: merkle::root(verdicts.iter().filter_map(slash_leaf).collect()),
             reward_total: REWARD + u128::from(ORACLES) * ORACLE_REWARD,
             slash_total: SLASH,
-            log_heads_root: Hash32::ZERO,
-            data_digest: Hash32::ZERO,
+            ..self.chain.report(epoch).await
         };
         ledger.digest = report.digest();
         Outcome { report, verdicts, panels: BTreeMap::new(), paid_oracles: BTreeSet::new(), ledger }
     }
 
-    /// Signed by all, and posted by somebody.
-    async fn accept(&self, report: &Report) {
-        let message = report::signing_message(&self.client.instance().unwrap(), report.epoch, 0, &report.digest());
-        let signatures: Vec<_> = self.spec.oracles.iter().map(|oracle| oracle.key.sign(bls::Domain::Report, &message)).collect();
-        let mut signers = [0; 32];
-        signers[31] = 0x0f;
-        let call = calls::submit_report(report, &signers, &bls::Signature::aggregate(&signatures).unwrap());
-        let poster = SecretKey::from_bytes(&[7; 32]).unwrap();
-        self.anvil.set_balance(&poster.address().to_string(), 10 * TOKEN).await.unwrap();
-        transaction::send(self.client.rpc(), &poster, &self.deployment.settlement, &call, &SendConfig::default()).await.unwrap();
-    }
-
     async fn keep(&self, apis: &[&str], more: &[&str]) -> Output {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
-        let (keeper, key, password) = (self.deployment.economy.keeper.to_string(), path("stranger.json"), path("password"));
-        let place = ["keeper", "--rpc", self.anvil.url(), "--keeper", &keeper, "--key", &key, "--password-file", &password, "--once"];
+        let (keeper, key, password) = (self.chain.deployment.economy.keeper.to_string(), path("stranger.json"), path("password"));
+        let place = ["keeper", "--rpc", self.chain.anvil.url(), "--keeper", &keeper, "--key", &key, "--password-file", &password, "--once"];
         let apis: Vec<&str> = apis.iter().flat_map(|api| ["--api", api]).collect();
         let arguments = [&place[..], &apis, more].concat();
         tokio::process::Command::new(binaries::path("assay-oracle")).args(arguments).output().await.unwrap()
     }
 
-    async fn balance(&self, account: &Address) -> u128 {
-        self.market.balance_of(account, BlockTag::Latest).await.unwrap()
-    }
-
     /// Transactions that the stranger sent.
     async fn sent(&self) -> Value {
-        self.anvil.rpc("eth_getTransactionCount", json!([self.stranger, "latest"])).await.unwrap()
+        self.chain.sent(&self.stranger).await
     }
 }
 
@@ -219,14 +157,14 @@ fn refusal(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_does_what_is_due_for_tips_and_believes_no_api() {
     let world = World::new().await;
-    let epochs = world.market.booking(BookingId(1), BlockTag::Latest).await.unwrap().epochs();
+    let epochs = world.chain.market.booking(BookingId(1), BlockTag::Latest).await.unwrap().epochs();
     let epoch = epochs.start;
-    world.until_epoch(epoch + world.spec.valid_epochs).await;
+    world.chain.until_epoch(epoch + world.chain.spec.valid_epochs).await;
     let outcome = world.outcome(epoch).await;
-    world.accept(&outcome.report).await;
+    world.chain.accept(&outcome.report).await;
     // The second booked epoch has no report, and can have none any more.
-    world.until_epoch(epochs.end + world.spec.valid_epochs + 1).await;
-    world.anvil.mine(3).await.unwrap();
+    world.chain.until_epoch(epochs.end + world.chain.spec.valid_epochs + 1).await;
+    world.chain.anvil.mine(3).await.unwrap();
     let truth = api(epoch, LedgerDocument::from(&outcome)).await;
 
     // Defence: all of a ledger stands under the accepted report; without it the false amount is proven wrongly, sent and refused.
@@ -238,7 +176,7 @@ async fn a_stranger_does_what_is_due_for_tips_and_believes_no_api() {
     // Defence: the report is the one that the chain accepted; without it anybody's report vouches for anybody's ledger.
     let mut other = outcome.clone();
     other.ledger.providers.get_mut(&HONEST).unwrap().cumulative += 1;
-    other.report.reward_root = other.ledger.reward_tree(&world.deployment.token).root();
+    other.report.reward_root = other.ledger.reward_tree(&world.chain.deployment.token).root();
     other.ledger.digest = other.report.digest();
     let forgery = api(epoch, LedgerDocument::from(&other)).await;
     let refused = refusal(&world.keep(&[&forgery], &[]).await);
@@ -251,22 +189,22 @@ async fn a_stranger_does_what_is_due_for_tips_and_believes_no_api() {
     let dry = json_of(&world.keep(&[&lie, &truth], &["--dry-run", "--json"]).await);
     assert!(dry["notes"][0].as_str().unwrap().contains("lies"), "{dry}");
     assert_eq!(dry["transactions"].as_array().unwrap().len(), 4, "a slash, claims, a booking and a refund: {dry}");
-    assert_eq!((world.sent().await, world.balance(&world.stranger).await), (json!("0x0"), 0));
+    assert_eq!((world.sent().await, world.chain.balance(&world.stranger).await), (json!("0x0"), 0));
 
     let kept = json_of(&world.keep(&[&truth], &["--json"]).await);
     let tips = SLASH_TIP + (1 + u128::from(ORACLES)) * CLAIM_TIP + BOOKING_TIP;
     assert_eq!((&kept["tip"], &dry["tip"]), (&json!("1.55"), &json!("1.55")), "as announced: {kept}");
     assert_eq!((&kept["refused"], world.sent().await), (&json!([]), json!("0x4")), "{kept}");
-    assert_eq!(world.balance(&world.stranger).await, tips);
-    assert_eq!(world.balance(&world.deployment.economy.keeper).await, KEEPER_FUNDS - tips);
-    assert_eq!(world.balance(&provider(1).recipient).await, REWARD);
+    assert_eq!(world.chain.balance(&world.stranger).await, tips);
+    assert_eq!(world.chain.balance(&world.chain.deployment.economy.keeper).await, KEEPER_FUNDS - tips);
+    assert_eq!(world.chain.balance(&provider(1).recipient).await, REWARD);
     for i in 1..=ORACLES {
-        assert_eq!(world.balance(&oracle(i).recipient).await, ORACLE_REWARD);
-        assert_eq!(world.client.claimed(ClaimKind::Oracle, i.into(), BlockTag::Latest).await.unwrap(), ORACLE_REWARD);
+        assert_eq!(world.chain.balance(&oracle(i).recipient).await, ORACLE_REWARD);
+        assert_eq!(world.chain.client.claimed(ClaimKind::Oracle, i.into(), BlockTag::Latest).await.unwrap(), ORACLE_REWARD);
     }
-    assert!(world.client.slash_executed(FAULTY, epoch, BlockTag::Latest).await.unwrap());
-    assert_eq!(world.market.stake_of(FAULTY, BlockTag::Latest).await.unwrap().0, STAKE - SLASH);
-    let booking = world.market.booking(BookingId(1), BlockTag::Latest).await.unwrap();
+    assert!(world.chain.client.slash_executed(FAULTY, epoch, BlockTag::Latest).await.unwrap());
+    assert_eq!(world.chain.market.stake_of(FAULTY, BlockTag::Latest).await.unwrap().0, STAKE - SLASH);
+    let booking = world.chain.market.booking(BookingId(1), BlockTag::Latest).await.unwrap();
     let full = PRICE * u128::from(BOOKED_GIB);
     assert_eq!((booking.escrow, booking.credit), (0, full * 4 / 10 + full), "one bad epoch, and one without a report");
 

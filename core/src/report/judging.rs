@@ -8,7 +8,7 @@ use crate::challenge::{Challenge, Kind};
 use crate::hash::Hash32;
 use crate::ids::{OracleId, ProviderId};
 use crate::merkle;
-use crate::observation::{Fact, Observation, SaltedObservation, VerifiedReveal, tallies};
+use crate::observation::{Fact, Observation, SaltedObservation, Seeds, VerifiedReveal, tallies};
 use crate::params::PPM;
 use crate::verdict::{Case, Goals, Panel, PanelKind, PanelSeat, ProvenFact, Verdict};
 
@@ -57,7 +57,7 @@ impl Judged {
 impl<'a> Judging<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         let (setting, parent) = (inputs.setting, inputs.parent);
-        let seeds = leading_seeds(setting, inputs.reveals);
+        let seeds = leading_seeds(setting, inputs.reveals.iter().map(|(oracle, verified)| (*oracle, &verified.reveal.seeds)));
         let is_leading = |verified: &VerifiedReveal| seeds.as_ref().is_some_and(|seeds| verified.reveal.seeds.digest() == seeds.digest);
         let counted: BTreeMap<OracleId, &VerifiedReveal> =
             inputs.reveals.iter().filter(|(_, verified)| is_leading(verified)).map(|(oracle, verified)| (*oracle, verified)).collect();
@@ -96,7 +96,7 @@ impl<'a> Judging<'a> {
                 .collect();
             let Some(verdict) = self.verdict(terms, &members, &seats, &mut judged.watch) else { continue };
             judged.verdicts.push(verdict);
-            judged.vectors.push(panel_leaf(terms.provider, &seats));
+            judged.vectors.push(panel_leaf(terms.provider, seats.iter().map(|seat| seat.seen)));
             judged.lazy.extend(seats.iter().filter(|seat| !seat.seen.is_some_and(was_asked)).map(|seat| seat.oracle));
             judged.panels.push((terms.provider, members));
         }
@@ -164,19 +164,18 @@ fn was_asked(seen: &Observation) -> bool {
 }
 
 /// The seeds that most included weight measured under.
-struct LeadingSeeds {
-    digest: Hash32,
-    epoch: Hash32,
+pub(super) struct LeadingSeeds {
+    pub(super) digest: Hash32,
+    pub(super) epoch: Hash32,
     /// They are the beacon's own, and more than 2/3 of all weight names them.
     secure: bool,
 }
 
-fn leading_seeds(setting: &Setting, reveals: &BTreeMap<OracleId, VerifiedReveal>) -> Option<LeadingSeeds> {
+pub(super) fn leading_seeds<'a>(setting: &Setting, revealed: impl Iterator<Item = (OracleId, &'a Seeds)>) -> Option<LeadingSeeds> {
     let mut weights: BTreeMap<(bool, Hash32), (u64, Hash32)> = BTreeMap::new();
-    for (oracle, verified) in reveals {
-        let seeds = &verified.reveal.seeds;
+    for (oracle, seeds) in revealed {
         let entry = weights.entry((seeds.secure, seeds.digest())).or_insert((0, seeds.epoch));
-        entry.0 = entry.0.saturating_add(setting.weight_of([oracle]));
+        entry.0 = entry.0.saturating_add(setting.weight_of([&oracle]));
     }
     // A tie goes to the beacon's round, then to the larger digest.
     let ((secure, digest), (weight, epoch)) =
@@ -223,10 +222,11 @@ fn struck<'a>(reveals: &BTreeMap<OracleId, &'a VerifiedReveal>) -> BTreeMap<(Pro
     struck
 }
 
-fn panel_leaf(provider: ProviderId, seats: &[PanelSeat<'_>]) -> Hash32 {
+/// The leaf of `obsRoot` for a panel, ascending by oracle; `None` for a member that is absent.
+pub(super) fn panel_leaf<'a>(provider: ProviderId, seats: impl Iterator<Item = Option<&'a Observation>>) -> Hash32 {
     let mut vector = Words::new();
-    for seat in seats {
-        vector.push(&seat.seen.map_or(Hash32::ZERO, Observation::word));
+    for seen in seats {
+        vector.push(&seen.map_or(Hash32::ZERO, Observation::word));
     }
     merkle::leaf(&Words::new().with(&provider).with(&vector.keccak()))
 }

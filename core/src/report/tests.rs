@@ -638,3 +638,102 @@ fn proofs_of_the_trees_are_those_of_the_outcome() {
     let slashed = trees.slash_proof(&outcome, outcome.verdicts[0].provider);
     assert!(slashed.is_some() && slashed == outcome.slash_proof(outcome.verdicts[0].provider));
 }
+
+/// Whose verdicts a node doubts that opens the report with these reveals.
+fn doubted(setting: &Setting, outcome: &Outcome, reveals: &Reveals, parent: Option<&Outcome>) -> Result<Vec<ProviderId>, OpeningError> {
+    let verdicts = |outcome: &Outcome| ReportVerdicts::new(outcome.report.clone(), outcome.verdicts.clone());
+    let reveals = reveals.iter().map(|(oracle, verified)| (*oracle, verified.reveal.clone())).collect();
+    let opened = OpenedReport::new(verdicts(outcome)?, open_panels(setting, &reveals), parent.map(verdicts).transpose()?)?;
+    Ok(opened.doubtful(setting).map(|case| case.judged.verdict.provider).collect())
+}
+
+/// Two epochs of so many oracles, the first with a bad provider: in the second its multiplier follows from the parent's.
+fn two_epochs(oracles: u64) -> (Setting, Outcome, Outcome, Reveals) {
+    let mut setting = setting(oracles, 3);
+    let mut reveals = perfect(&setting);
+    for verified in reveals.values_mut() {
+        let counts = counts_mut(&mut verified.reveal.observations[1].observation, Kind::AVAILABILITY);
+        counts.bad[0] = counts.counted.div_ceil(20);
+    }
+    let first = outcome_of(&setting, &Ledger::default(), &reveals);
+    assert_eq!(doubted(&setting, &first, &reveals, None), Ok(vec![]));
+    setting.epoch = 1;
+    let reveals = perfect(&setting);
+    let second = outcome_of(&setting, &first.ledger, &reveals);
+    assert!(second.verdicts[1].multiplier_ppm < PPM);
+    (setting, first, second, reveals)
+}
+
+#[test]
+fn what_an_honest_committee_reports_is_not_doubted() {
+    // A whole set, and panels that are drawn.
+    for oracles in [4, 9] {
+        let (mut setting, first, second, reveals) = two_epochs(oracles);
+        assert_eq!(doubted(&setting, &second, &reveals, Some(&first)), Ok(vec![]));
+        setting.epoch_budget = 100 * TOKEN;
+        let scaled = outcome_of(&setting, &first.ledger, &reveals);
+        assert_ne!(scaled.report.result_root, second.report.result_root);
+        assert_eq!(doubted(&setting, &scaled, &reveals, Some(&first)), Ok(vec![]));
+    }
+}
+
+// Defence: `OpenedReport::follows`, each of its comparisons. Without one of them its number may be invented, and no court is ever asked.
+#[test]
+fn each_bent_number_of_a_verdict_is_doubted() {
+    let bends: [fn(&mut Verdict); 8] = [
+        |verdict| verdict.epoch += 1,
+        |verdict| verdict.outcome = Grade::Fail,
+        |verdict| verdict.multiplier_ppm += 1,
+        |verdict| verdict.multiplier_ppm -= 1,
+        |verdict| verdict.reward += 1,
+        |verdict| verdict.slash = 1,
+        |verdict| verdict.p50_us += 1,
+        // All that a fact brings about, and nobody of the whole set names one.
+        |verdict| {
+            let storage = verdict.dimensions.iter_mut().find(|d| d.dimension == Dimension::STORAGE).unwrap();
+            (storage.grade, storage.burn_ppm, storage.multiplier_ppm) = (Grade::Fail, 0, 0);
+            (verdict.outcome, verdict.multiplier_ppm, verdict.reward, verdict.slash) = (Grade::Fail, 0, 0, TOKEN);
+        },
+    ];
+    let (setting, first, second, reveals) = two_epochs(4);
+    for bend in bends {
+        let mut bent = second.clone();
+        bend(&mut bent.verdicts[1]);
+        assert_eq!(doubted(&setting, &bent, &reveals, Some(&first)), Err(OpeningError::Verdicts), "it is not under the root");
+        bent.report.result_root = merkle::root(bent.verdicts.iter().map(Verdict::leaf).collect());
+        assert_eq!(doubted(&setting, &bent, &reveals, Some(&first)), Ok(vec![ProviderId(2)]));
+    }
+    let mut impossible = reveals;
+    for verified in impossible.values_mut() {
+        let counts = counts_mut(&mut verified.reveal.observations[2].observation, Kind::INGRESS);
+        counts.bad[0] = counts.counted + 1;
+    }
+    assert_eq!(doubted(&setting, &second, &impossible, Some(&first)), Err(OpeningError::Panels), "they are not under the root");
+    let judged = outcome_of(&setting, &first.ledger, &impossible);
+    assert_eq!(doubted(&setting, &judged, &impossible, Some(&first)), Ok(vec![ProviderId(3)]));
+}
+
+// Defence: a panel's words stand in the order of its seats. In another one the court hashes them to another leaf, and takes no case at all.
+#[test]
+fn a_case_shows_the_panel_and_the_verdict_under_the_reports_roots() {
+    let (setting, first, second, mut reveals) = two_epochs(9);
+    let mut bent = second.clone();
+    bent.verdicts[1].reward += 1;
+    bent.report.result_root = merkle::root(bent.verdicts.iter().map(Verdict::leaf).collect());
+    let absent = *bent.panels[&ProviderId(2)].first().unwrap();
+    reveals.remove(&absent);
+    bent.report.obs_root = outcome_of(&setting, &first.ledger, &reveals).report.obs_root;
+    let verdicts = |outcome: &Outcome| ReportVerdicts::new(outcome.report.clone(), outcome.verdicts.clone()).unwrap();
+    let shown = reveals.iter().map(|(oracle, verified)| (*oracle, verified.reveal.clone())).collect();
+    let opened = OpenedReport::new(verdicts(&bent), open_panels(&setting, &shown), Some(verdicts(&first))).unwrap();
+    let case = opened.doubtful(&setting).find(|case| case.judged.verdict.provider == ProviderId(2)).unwrap();
+    assert!(merkle::verify(&bent.report.result_root, &case.judged.verdict.leaf(), &case.judged.proof));
+    assert!(merkle::verify(&bent.report.obs_root, &case.panel.leaf(), &case.panel_proof));
+    let (parent, previous) = case.previous.unwrap();
+    assert_eq!((parent.digest(), previous.verdict.provider), (bent.report.parent_digest, ProviderId(2)));
+    assert!(merkle::verify(&parent.result_root, &previous.verdict.leaf(), &previous.proof));
+    let seats: Vec<OracleId> = case.panel.seats.iter().map(|(oracle, _)| *oracle).collect();
+    assert_eq!(seats, bent.panels[&ProviderId(2)]);
+    assert_eq!((case.panel.present()[31], case.panel.present()[30]), (0b111_1110, 0), "seven seats, the first of them empty");
+    assert_eq!(case.panel.packed().len(), 6 * 424);
+}

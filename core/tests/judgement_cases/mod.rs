@@ -2,9 +2,9 @@
 //! vectors here and by the comparison with the contract (`tests/tests/judgement.rs`).
 #![allow(dead_code)] // each of the two uses a part of it
 
-use assay_core::abi::{Word, Words};
+use assay_core::abi::Words;
 use assay_core::challenge::{Challenge, Kind, Kinds, Stream};
-use assay_core::hash::{Hash32, keccak, tag};
+use assay_core::hash::{Hash32, keccak};
 use assay_core::ids::{Address, Instance, OracleId, ProviderId};
 use assay_core::merkle;
 use assay_core::observation::{Counts, Fault, Observation, Witness};
@@ -249,7 +249,7 @@ impl Judgement {
 
     /// The present observations in the contract's compact form: numbers of 8 bytes, then four words.
     pub fn packed(&self) -> Vec<u8> {
-        self.seats.iter().filter_map(|(_, seen)| seen.as_ref()).flat_map(packed).collect()
+        self.seats.iter().filter_map(|(_, seen)| seen.as_ref()).flat_map(Observation::packed).collect()
     }
 
     /// The leaf of `obsRoot`.
@@ -263,42 +263,6 @@ impl Judgement {
 
     /// The words behind the result leaf's `dimensions`, without their tag.
     pub fn dimensions(&self) -> Vec<u8> {
-        let bytes = dimension_words(&self.verdict);
-        assert_eq!(keccak([tag("assay.dimensions.v1").as_bytes(), &bytes]), self.verdict.dimensions_word());
-        bytes
+        self.verdict.dimensions_bytes()
     }
-}
-
-/// One observation in the contract's compact form.
-pub fn packed(seen: &Observation) -> Vec<u8> {
-    let (how, witnessed) = seen.witness.parts();
-    let mut numbers = vec![seen.oracle.0];
-    for counts in &seen.counts {
-        numbers.extend([counts.scheduled, counts.counted]);
-        numbers.extend(&counts.bad);
-        numbers.extend(&counts.readings);
-    }
-    numbers.push(u64::from(how));
-    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
-    [witnessed, seen.struck, seen.evidence_root, seen.facts_root].iter().for_each(|hash| bytes.extend(hash.as_bytes()));
-    bytes
-}
-
-fn dimension_words(verdict: &Verdict) -> Vec<u8> {
-    let mut bytes = vec![];
-    let mut put = |word: &dyn Word| bytes.extend_from_slice(&word.word());
-    put(&verdict.watched);
-    let storage = &verdict.storage;
-    for value in [verdict.p50_us, verdict.in_kbps, verdict.out_kbps, storage.valid, storage.invalid, storage.missing, storage.silent] {
-        put(&value);
-    }
-    for d in &verdict.dimensions {
-        put(&d.dimension.0);
-        put(&(d.grade as u8));
-        put(&d.reporting);
-        for value in [d.bad, d.counted, d.median_bad, d.median_counted, d.burn_ppm, d.multiplier_ppm] {
-            put(&value);
-        }
-    }
-    bytes
 }

@@ -11,9 +11,9 @@ use assay_core::verdict::Verdict;
 use assay_proto::oracle_convert;
 use tokio::sync::OnceCell;
 
-use super::closing::Closing;
 use super::error::ApiError;
 use super::view::NodeView;
+use crate::closing::Closing;
 use crate::store::{AcceptedEpoch, CertifiedEpoch, Store};
 
 /// Epochs kept decoded.

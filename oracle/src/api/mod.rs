@@ -4,7 +4,6 @@
 //! connections, request bytes, time and concurrency.
 
 mod claims;
-mod closing;
 mod epochs;
 mod error;
 mod evidence;

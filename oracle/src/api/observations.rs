@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use assay_core::abi::Words;
-use assay_core::hash::Hash32;
 use assay_core::ids::ProviderId;
-use assay_core::merkle;
 use assay_proto::rest::{ObservationsPage, ProposalDocument, RevealDocument};
 use axum::Json;
 use axum::extract::State;
 
 use super::ApiState;
-use super::closing::OpenedCommit;
 use super::error::ApiError;
 use super::page::{self, Asked, Segments};
+use crate::closing::{OpenedCommit, data_digest};
 
 /// Most observations on one page, whatever the limit: one observation is about a kilobyte.
 const MAX_OBSERVATIONS: usize = 2_000;
@@ -55,11 +52,6 @@ impl Range {
     fn holds(&self, provider: ProviderId) -> bool {
         provider > self.after && provider <= self.last
     }
-}
-
-fn data_digest(included: &[OpenedCommit]) -> Hash32 {
-    let leaf = |opened: &OpenedCommit| merkle::leaf(&Words::new().with(&opened.reveal.oracle).with(&opened.commit_digest));
-    merkle::root(included.iter().map(leaf).collect())
 }
 
 /// `/v1/epochs/{e}/proposal`

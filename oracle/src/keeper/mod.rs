@@ -25,8 +25,9 @@ use clap::Args;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::address;
+use crate::rest::{ApiError, Apis};
 use crate::settle::bookings::Bookings;
-use api::Apis;
 use pass::Worker;
 
 /// Arguments.
@@ -70,33 +71,12 @@ pub struct KeeperCommand {
 /// Why the keeper did not do its work. What it sent before is in what it printed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
-    /// The URL of an API.
-    #[error("--api {0:?} is not an http(s) URL; write it like http://127.0.0.1:9000")]
-    ApiUrl(String),
+    /// The APIs.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The URLs of the chain.
     #[error("--rpc: {0}")]
     RpcUrls(&'static str),
-    /// No answer, or one that cannot be read.
-    #[error("the API at {url} does not give the ledger: {reason}; set --api to the base URL of an oracle that runs")]
-    Api {
-        /// Asked.
-        url: String,
-        /// Why not.
-        reason: String,
-    },
-    /// An answer that is not true.
-    #[error(
-        "the API at {url} lies: its ledger of epoch {epoch} {what}. Nothing of this pass was sent: \
-         set --api to another oracle's, and do not trust this one"
-    )]
-    Lie {
-        /// Asked.
-        url: String,
-        /// For which epoch.
-        epoch: u64,
-        /// How it shows.
-        what: &'static str,
-    },
     /// The key.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -181,8 +161,4 @@ async fn worker(arguments: &KeeperCommand, cancel: CancellationToken) -> Result<
         last: None,
         cancel,
     })
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    Address::from_hex(text).ok_or_else(|| "expected 0x and 40 hex digits".to_owned())
 }

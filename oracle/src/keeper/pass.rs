@@ -12,9 +12,10 @@ use assay_core::secp::SecretKey;
 use tokio_util::sync::CancellationToken;
 
 use super::KeeperError;
-use super::api::{Apis, Asked};
+use super::api;
 use super::due::{Batch, Reading, skipped};
 use super::show::{Row, State, Summary, offered};
+use crate::rest::{Apis, Asked};
 use crate::settle::bookings::Bookings;
 
 /// A batch is tried out so often before it is left for the next pass.
@@ -49,7 +50,7 @@ struct Tried {
 
 /// What an epoch asks for: its verified ledger, and which of its windows are open.
 struct Open {
-    outcome: Box<Outcome>,
+    outcome: Outcome,
     rewards: bool,
     slashes: bool,
     refunds: bool,
@@ -148,7 +149,7 @@ impl Worker {
         if !rewards && !slashes {
             return Ok(None);
         }
-        let outcome = match self.apis.ledger(epoch, accepted, &self.keeper.token).await? {
+        let outcome = match api::ledger(&self.apis, epoch, accepted, &self.keeper.token).await? {
             Asked::Told(outcome, notes) => {
                 summary.notes.extend(notes);
                 outcome

@@ -4,14 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_chain::outbox::State;
 use assay_chain::{BlockTag, EquivocationCourt, calls};
 use assay_core::epoch::{Misbehaviour, Offence};
 use assay_core::ids::{Address, OracleId};
 use assay_proto::oracle_convert::Message;
 use tracing::{info, warn};
 
-use super::{SettleError, Settler, stage_of};
+use super::{SettleError, Settler};
 use crate::clock::now_ms;
 
 /// Proofs are looked for so far back after a start: a restart does not forget one.
@@ -119,16 +118,7 @@ impl Settler {
             return Ok(Progress::Open);
         }
         let Some(calldata) = &case.calldata else { return self.prepare(place, case).await };
-        let intent = format!("accuse/{epoch}/{oracle}/{offence}");
-        match self.outbox.status(&intent).await? {
-            None => info!(epoch, %oracle, %offence, "accusing"),
-            // Somebody else's accusation was there before, and a reorganisation took it away.
-            Some(status) if status.state == State::Reverted => {
-                self.outbox.retry(&intent).await?;
-            }
-            Some(_) => return Ok(Progress::Open),
-        }
-        self.outbox.enqueue(&intent, *address, calldata.clone()).await?;
+        self.send(&format!("accuse/{epoch}/{oracle}/{offence}"), address, calldata.clone()).await?;
         Ok(Progress::Open)
     }
 
@@ -146,10 +136,7 @@ impl Settler {
                 return Ok(Progress::Closed);
             }
         };
-        let count = members.len().max(1);
-        let place_here = members.iter().position(|id| *id == self.me);
-        let rank = place_here.map_or(count, |place| place.wrapping_add(usize::try_from(epoch).unwrap_or(0)) % count);
-        case.next_ms = now_ms().saturating_add(stage_of(rank).saturating_mul(self.frames.params().transmit_stage_ms));
+        case.next_ms = now_ms().saturating_add(self.turn_ms(epoch, &members));
         Ok(Progress::Open)
     }
 

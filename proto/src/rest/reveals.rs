@@ -28,6 +28,24 @@ pub struct ObservationsPage {
     pub next: Option<ProviderId>,
 }
 
+impl ObservationsPage {
+    /// Adds the next page of the same list; refused when it is of another list, or does not go on behind this one.
+    pub fn extend(&mut self, next: Self) -> Result<(), ConvertError> {
+        let head = |page: &Self| (page.epoch, page.report_digest, page.data_digest, page.complete, page.reveals.len());
+        if head(self) != head(&next) {
+            return Err(ConvertError { field: "reveals", problem: "not the same on every page" });
+        }
+        if next.next.is_some() && next.next <= self.next {
+            return Err(ConvertError { field: "next", problem: "a list that runs in a circle" });
+        }
+        for (known, more) in self.reveals.iter_mut().zip(next.reveals) {
+            known.extend(more)?;
+        }
+        self.next = next.next;
+        Ok(())
+    }
+}
+
 /// One oracle's reveal: its head in full, what it says of the page's providers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

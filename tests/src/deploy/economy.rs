@@ -1,11 +1,11 @@
-//! The contracts around the settlement: what consumers read, standing, the market, the keeper, and the court for equivocation.
+//! The contracts around the settlement: what consumers read, standing, the market, the keeper, and courts.
 
 use alloy_primitives::U256;
 use alloy_sol_types::{SolCall, SolConstructor};
 use assay_chain::calls;
 use assay_contracts_bindings::{
-    CapacityMarket, EquivocationCourt, ICapacityMarket, IProviderStanding, Keeper, OracleRegistry, ProviderRegistry, ProviderStanding,
-    SlaOracle, SlaSettlement, TestToken,
+    AggregationCourt, CapacityMarket, EquivocationCourt, ICapacityMarket, IProviderStanding, Keeper, OracleRegistry, ProviderRegistry,
+    ProviderStanding, SignersCourt, SlaOracle, SlaSettlement, TestToken,
 };
 use assay_core::ids::{Address, ProviderId};
 use assay_core::params::TOKEN;
@@ -20,6 +20,10 @@ pub const ORACLE_SHARE_PPM: u32 = 500_000;
 pub const TREASURY: Address = Address([0x77; 20]);
 /// Of an oracle's stake, what one equivocation takes, in millionths.
 const EQUIVOCATION_PPM: u64 = 1_000_000;
+/// Of an oracle's stake, what the signature under one wrong report takes, in millionths.
+pub const SIGNERS_PPM: u64 = 100_000;
+/// How long the slash of who signed a wrong report can be called off, in seconds.
+pub const REVIEW_S: u64 = 10;
 /// Epochs that a builder still pays after he ended a booking.
 const NOTICE_EPOCHS: u64 = 1;
 const HORIZON_EPOCHS: u64 = 10_000;
@@ -49,6 +53,10 @@ pub struct Economy {
     pub keeper: Address,
     /// `EquivocationCourt`.
     pub equivocation_court: Address,
+    /// `AggregationCourt`.
+    pub aggregation_court: Address,
+    /// `SignersCourt`.
+    pub signers_court: Address,
 }
 
 impl Economy {
@@ -95,20 +103,28 @@ impl Economy {
         let keeper = chain.create("deploy Keeper", &DEPLOYER, &Keeper::BYTECODE, arguments).await?;
         let arguments = EquivocationCourt::constructorCall { settlement: at, slashPpm_: U256::from(EQUIVOCATION_PPM) }.abi_encode();
         let equivocation_court = chain.create("deploy EquivocationCourt", &DEPLOYER, &EquivocationCourt::BYTECODE, arguments).await?;
+        let arguments = AggregationCourt::constructorCall { settlement: at, slashPpm_: U256::ZERO }.abi_encode();
+        let aggregation_court = chain.create("deploy AggregationCourt", &DEPLOYER, &AggregationCourt::BYTECODE, arguments).await?;
+        let slash_ppm = U256::from(SIGNERS_PPM);
+        let arguments =
+            SignersCourt::constructorCall { settlement: at, slashPpm_: slash_ppm, reviewSeconds_: REVIEW_S, owner_: word(&DEPLOYER) };
+        let signers_court = chain.create("deploy SignersCourt", &DEPLOYER, &SignersCourt::BYTECODE, arguments.abi_encode()).await?;
 
         let call = OracleRegistry::setSettlementCall { settlement_: at }.abi_encode();
         chain.send("setSettlement", &DEPLOYER, oracle_registry, call).await?;
         let call = ProviderRegistry::setMarketCall { market_: word(&market) }.abi_encode();
         chain.send("setMarket", &DEPLOYER, provider_registry, call).await?;
-        let call = SlaSettlement::setCourtCall { court: word(&equivocation_court), allowed: true }.abi_encode();
-        chain.send("setCourt", &DEPLOYER, settlement, call).await?;
+        for court in [equivocation_court, aggregation_court, signers_court] {
+            let call = SlaSettlement::setCourtCall { court: word(&court), allowed: true }.abi_encode();
+            chain.send("setCourt", &DEPLOYER, settlement, call).await?;
+        }
         for (action, tip) in TARIFFS {
             let call = Keeper::setTariffCall { action, tip, perDay: TIPS_PER_DAY }.abi_encode();
             chain.send("setTariff", &DEPLOYER, &keeper, call).await?;
         }
         let call = TestToken::mintCall { to: word(&keeper), amount: U256::from(KEEPER_FUNDS) }.abi_encode();
         chain.send("mint for the keeper", &DEPLOYER, token, call).await?;
-        Ok(Self { sla_oracle, standing, market, keeper, equivocation_court })
+        Ok(Self { sla_oracle, standing, market, keeper, equivocation_court, aggregation_court, signers_court })
     }
 }
 

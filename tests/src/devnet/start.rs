@@ -257,7 +257,8 @@ impl Tools {
              [chain]\nrpc_url = \"{rpc}\"\nchain_id = {chain_id}\noracle_registry = \"{oracles}\"\nprovider_registry = \"{providers}\"\nsettlement = \"{settlement}\"\n\n\
              [beacon]\nurls = [{urls}]\nchain_hash = \"{hash}\"\npublic_key = \"{key}\"\n\n\
              [providers]\nallow_private = true\n\n\
-             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\nequivocation_court = \"{court}\"\n\n\
+             [settle]\npoll_ms = 500\nclaim = \"all\"\nmarket = \"{market}\"\nequivocation_court = \"{court}\"\n\
+             aggregation_court = \"{aggregation}\"\nsigners_court = \"{signers}\"\n\n\
              [telemetry]\nfilter = \"info\"\njson = false\n",
             id = number + 1,
             password = self.password_file.display(),
@@ -268,6 +269,8 @@ impl Tools {
             settlement = deployment.settlement,
             market = deployment.economy.market,
             court = deployment.economy.equivocation_court,
+            aggregation = deployment.economy.aggregation_court,
+            signers = deployment.economy.signers_court,
             urls = urls.join(", "),
             hash = beacon.chain_hash,
             key = beacon.public_key,

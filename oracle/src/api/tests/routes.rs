@@ -360,6 +360,24 @@ async fn a_node_without_the_proposal_says_so() {
     assert!(!observations.complete && observations.reveals.is_empty());
 }
 
+// Defence: another proposal's reveals in `Closing::read`. Without them an honest node holds what is behind a false report, and shows it to
+// nobody who would prove it.
+#[tokio::test]
+async fn the_reveals_behind_a_report_that_was_never_proposed_here_are_shown() {
+    let world = World::start().await;
+    let (mut certificate, mut outcome) = (world.certificate.clone(), world.outcome.clone());
+    outcome.verdicts[0].reward += 1;
+    outcome.report.result_root = merkle::root(outcome.verdicts.iter().map(Verdict::leaf).collect());
+    outcome.ledger.digest = outcome.report.digest();
+    certificate.report = outcome.report.clone();
+    world.put(EPOCH, &certificate, &outcome).await;
+    assert_eq!(world.refused(&format!("/v1/epochs/{EPOCH}/proposal")).await, (404, "not_found".to_owned()));
+    let observations: ObservationsPage = as_(&world.read(&format!("/v1/epochs/{EPOCH}/observations")).await);
+    assert_eq!(observations.report_digest, outcome.ledger.digest);
+    assert!(observations.complete, "all that the report counts");
+    assert_eq!(observations.reveals.iter().map(|reveal| reveal.oracle.0).collect::<Vec<_>>(), [10, 20, 30]);
+}
+
 #[tokio::test]
 async fn an_auditors_documents_survive_the_wire() {
     let world = World::start().await;
