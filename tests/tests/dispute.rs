@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use assay_chain::{AggregationCourt, BlockTag, SignersCourt};
+use assay_chain::transaction::{self, SendConfig};
+use assay_chain::{AggregationCourt, BlockTag, SignersCourt, calls};
 use assay_core::bls::Domain;
 use assay_core::challenge::{Kind, Kinds};
 use assay_core::hash::Hash32;
 use assay_core::ids::{Address, OracleId, ProviderId};
 use assay_core::observation::{Commit, Counts, Observation, Reveal, SaltedObservation, Seeds, SignedCommit, VerifiedReveal};
 use assay_core::params::{PPM, Params, TOKEN};
-use assay_core::report::{Inputs, Ledger, Outcome, Setting};
+use assay_core::report::{Inputs, Ledger, OpenedReport, Outcome, ReportVerdicts, Setting, open_panels};
+use assay_core::secp::SecretKey;
 use assay_core::verdict::Verdict;
 use assay_daemon::keystore::{self, Kdf, Password};
 use assay_proto::rest::{BeaconChain, HexBytes, LedgerDocument, Network, ObservationsPage, RevealDocument};
@@ -383,4 +385,33 @@ async fn a_sound_report_is_not_disputed() {
     let sound = world.call(1, &[&truth], &[]).await;
     assert_eq!((&sound["state"], world.chain.sent(&world.challenger).await), (&json!("sound"), json!("0x0")), "{sound}");
     assert!(world.chain.client.accepted_report(1, BlockTag::Latest).await.unwrap().is_some());
+}
+
+// Defence: whether a report stands is looked at before whether it is convicted; without it liars prove their own report wrong before they
+// post it, and nobody voids it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_was_convicted_before_it_was_posted_is_void_all_the_same() {
+    let world = World::new().await;
+    let chain = &world.chain;
+    let (first, second) = world.two_epochs(&[STEADY, SHAKY]).await;
+    let lie = forged(&second, STEADY, |verdict| verdict.reward += 1, &chain.deployment.token);
+    let verdicts = |epoch: &Epoch| ReportVerdicts::new(epoch.outcome.report.clone(), epoch.outcome.verdicts.clone()).unwrap();
+    let reveals = lie.reveals.iter().map(|(oracle, (_, verified))| (*oracle, verified.reveal.clone())).collect();
+    let setting = world.setting(1).await;
+    let opened = OpenedReport::new(verdicts(&lie), open_panels(&setting, &reveals), Some(verdicts(&first))).unwrap();
+    let case = opened.doubtful(&setting).next().unwrap();
+    let liar = SecretKey::from_bytes(&[8; 32]).unwrap();
+    chain.anvil.set_balance(&liar.address().to_string(), 10 * TOKEN).await.unwrap();
+    let (court, call) = (chain.deployment.economy.aggregation_court, calls::dispute_verdict(&lie.outcome.report, 0, &case));
+    transaction::send(chain.client.rpc(), &liar, &court, &call, &SendConfig::default()).await.unwrap();
+    let aggregation = AggregationCourt::connect(chain.client.rpc(), &court).await.unwrap();
+    assert_eq!(aggregation.convicted(&lie.outcome.ledger.digest, BlockTag::Latest).await.unwrap(), Some(liar.address()));
+
+    chain.accept_by(&lie.outcome.report, LIARS).await;
+    chain.anvil.mine(3).await.unwrap();
+    assert!(chain.client.accepted_report(1, BlockTag::Latest).await.unwrap().is_some(), "the settlement knows of no conviction");
+    let truth = world.told(&[&first, &lie]).serve().await;
+    let done = world.call(1, &[&truth], &[]).await;
+    assert_eq!((&done["state"], &done["mismatch"]), (&json!("wrong"), &json!("Reward")), "{done}");
+    assert_eq!(chain.client.accepted_report(1, BlockTag::Latest).await.unwrap(), None, "void");
 }

@@ -148,10 +148,11 @@ impl<'a> Worker<'a> {
         for acceptance in acceptances.iter().rev() {
             let stands = standing.as_ref().is_some_and(|accepted| accepted.digest.is_of(&acceptance.digest));
             let challenger = self.aggregation.convicted(&acceptance.digest, BlockTag::Latest).await?;
+            // One that was convicted before it was posted stands all the same.
             let submitted = async || self.client.submitted_report(acceptance).await?.ok_or(DisputeError::Unreadable(epoch));
             shown = Ok(match challenger {
+                _ if stands => self.examine(&submitted().await?).await?,
                 Some(challenger) => self.follow(&submitted().await?, challenger).await?,
-                None if stands => self.examine(&submitted().await?).await?,
                 None => Shown::new(epoch, acceptance.digest, State::Void),
             });
             if shown.as_ref().is_ok_and(|shown| !shown.is_over()) {

@@ -156,14 +156,15 @@ impl Settler {
         if now_ms() < pursuit.rests_until_ms {
             return Ok(true);
         }
-        if courts.aggregation.convicted(&digest, BlockTag::Finalized).await?.is_some() {
-            return self.follow(courts, pursuit).await;
-        }
-        if courts.aggregation.convicted(&digest, BlockTag::Latest).await?.is_some() {
-            return Ok(true);
-        }
         let stands = |accepted: &AcceptedReport| accepted.digest.is_of(&digest);
+        // Looked at first: one that was convicted before it was posted stands all the same.
         let Some(accepted) = self.client.accepted_report(epoch, BlockTag::Latest).await?.filter(stands) else {
+            if courts.aggregation.convicted(&digest, BlockTag::Finalized).await?.is_some() {
+                return self.follow(courts, pursuit).await;
+            }
+            if courts.aggregation.convicted(&digest, BlockTag::Latest).await?.is_some() {
+                return Ok(true);
+            }
             // Gone without a conviction, once that is final.
             return Ok(self.client.accepted_report(epoch, BlockTag::Finalized).await?.is_some_and(|accepted| stands(&accepted)));
         };
