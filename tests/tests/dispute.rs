@@ -16,7 +16,7 @@ use assay_core::secp::SecretKey;
 use assay_core::verdict::Verdict;
 use assay_daemon::keystore::{self, Kdf, Password};
 use assay_proto::rest::{BeaconChain, HexBytes, LedgerDocument, Network, ObservationsPage, RevealDocument};
-use assay_tests::binaries;
+use assay_tests::binaries::{self, json_of, refusal};
 use assay_tests::deploy::{DeploySpec, ProviderSpec, REVIEW_S, SIGNERS_PPM};
 use assay_tests::report::{SignedChain, oracle, stake_of};
 use axum::extract::{Path, Query};
@@ -268,17 +268,6 @@ impl Told {
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }
-}
-
-fn json_of(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stdout)))
-}
-
-/// The error of a command that must fail with exit code 1.
-fn refusal(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

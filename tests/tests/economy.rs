@@ -18,7 +18,7 @@ use assay_core::secp::SecretKey;
 use assay_core::verdict::{Grade, StorageCounts, Verdict};
 use assay_daemon::keystore::{self, Kdf, Password};
 use assay_tests::anvil::CHAIN_ID;
-use assay_tests::binaries;
+use assay_tests::binaries::{self, json_of, refusal};
 use assay_tests::deploy::{DeploySpec, MARGIN_PPM};
 use assay_tests::report::{SignedChain, oracle};
 use serde_json::{Value, json};
@@ -182,17 +182,6 @@ async fn run(binary: &str, arguments: &[&str]) -> Output {
 
 async fn succeed(binary: &str, arguments: &[&str]) -> Value {
     json_of(&run(binary, arguments).await)
-}
-
-fn json_of(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stdout)))
-}
-
-/// The error of a command that must fail with exit code 1.
-fn refusal(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

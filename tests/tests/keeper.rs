@@ -14,7 +14,7 @@ use assay_core::report::{Ledger, Outcome, Report, Standing, slash_leaf};
 use assay_core::verdict::{Grade, StorageCounts, Verdict};
 use assay_daemon::keystore::{self, Kdf, Password};
 use assay_proto::rest::LedgerDocument;
-use assay_tests::binaries;
+use assay_tests::binaries::{self, json_of, refusal};
 use assay_tests::deploy::{BOOKING_TIP, CLAIM_TIP, DeploySpec, KEEPER_FUNDS, Offer, ProviderSpec, SLASH_TIP, open_market};
 use assay_tests::report::{SignedChain, oracle};
 use serde_json::{Value, json};
@@ -141,17 +141,6 @@ async fn api(epoch: u64, ledger: LedgerDocument) -> String {
     let router = axum::Router::new().route(&format!("/v1/epochs/{epoch}/ledger"), route);
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
-}
-
-fn json_of(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stdout)))
-}
-
-/// The error of a command that must fail with exit code 1.
-fn refusal(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
