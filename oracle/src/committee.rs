@@ -14,7 +14,7 @@ use assay_core::epoch::{
 };
 use assay_core::hash::Hash32;
 use assay_core::ids::OracleId;
-use assay_core::observation::{Commit, Reveal, RevealError, VerifiedReveal};
+use assay_core::observation::{Commit, Reveal, RevealError, SignedCommit, VerifiedReveal};
 use assay_core::report::{Certificate, CertificateError, Ledger, Outcome};
 use assay_daemon::persistence::{Write, durable};
 use assay_proto::oracle_convert::{LogEntry, Message, encode_certificate};
@@ -47,8 +47,8 @@ pub enum Command {
     Observed(Box<VerifiedReveal>, Commit),
     /// A peer's message.
     Deliver(Box<Message>, oneshot::Sender<DeliverOutcome>),
-    /// A peer or the API asks for a reveal.
-    Reveal(u64, OracleId, Hash32, oneshot::Sender<Option<Reveal>>),
+    /// A commit and the reveal that opens it.
+    Opened(u64, OracleId, Hash32, oneshot::Sender<Option<(SignedCommit, Reveal)>>),
     /// The report that an epoch's must follow is decided.
     Parent(u64, Box<Ledger>),
     /// The chain has decided the epoch.
@@ -192,9 +192,12 @@ impl Actor {
                 let outcome = self.deliver(*message).await;
                 let _ = reply.send(outcome);
             }
-            Command::Reveal(epoch, oracle, digest, reply) => {
-                let reveal = self.running.get(&epoch).and_then(|running| running.close.reveal(oracle, &digest));
-                let _ = reply.send(reveal.map(|verified| verified.reveal.clone()));
+            Command::Opened(epoch, oracle, digest, reply) => {
+                let opened = |running: &Running| {
+                    let (commit, verified) = (running.close.commit(oracle, &digest)?, running.close.reveal(oracle, &digest)?);
+                    Some((*commit, verified.reveal.clone()))
+                };
+                let _ = reply.send(self.running.get(&epoch).and_then(opened));
             }
             Command::Parent(epoch, ledger) => {
                 if let Some(running) = self.running.get_mut(&epoch) {
@@ -446,7 +449,7 @@ impl Actor {
         let Some(running) = self.running.get(&epoch) else { return };
         let peers: Vec<(OracleId, String)> =
             from.into_iter().filter_map(|peer| Some((peer, running.frame.peers.get(&peer)?.clone()))).collect();
-        info!(epoch, %oracle, "fetching a reveal that counts and that is missing here");
+        info!(epoch, %oracle, "fetching a reveal that counts and that is missing here, or its commit");
         self.outgoing.fetch_reveal(peers, epoch, oracle, commit);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assay_core::beacon::Round;
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::Reveal;
+use assay_core::observation::{Reveal, SignedCommit};
 use assay_core::params::Params;
 use assay_core::report::{Certificate, Outcome, Setting, StoredDigest};
 use assay_proto::oracle_convert::{Message, decode_certificate};
@@ -222,8 +222,8 @@ impl Inbox for PeerInbox {
         }
     }
 
-    async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal> {
-        self.committee.ask(|reply| Command::Reveal(epoch, oracle, commit_digest, reply)).await.flatten()
+    async fn opened(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<(SignedCommit, Reveal)> {
+        self.committee.ask(|reply| Command::Opened(epoch, oracle, commit_digest, reply)).await.flatten()
     }
 
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {

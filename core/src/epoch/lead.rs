@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::messages::{self, Basis, MessageError, Proposal, SignedBitVote, Verified, counted_commits, verify_proposal_beside};
-use super::{Close, Draft, Effect, is_due};
+use super::{Close, Draft, Effect, is_due, voters_for};
 use crate::hash::Hash32;
 use crate::ids::OracleId;
 use crate::observation::SignedCommit;
@@ -41,7 +41,7 @@ impl Close {
         if !(complete || due) || !self.setting.is_quorum(self.setting.weight_of(&voters)) {
             return;
         }
-        let Some(basis) = self.basis() else { return };
+        let Some(basis) = self.basis(effects) else { return };
         let Some(outcome) = self.compute(self.view, &basis, effects) else { return };
         let digest = outcome.ledger.digest;
         self.outcomes.insert(digest, outcome);
@@ -49,9 +49,10 @@ impl Close {
         self.decided.entry(self.view).or_insert((digest, 0));
     }
 
-    /// What to propose: every bit-vote held, but for those that name commits withheld from us. Of these as few are left out as it takes, so
-    /// that liars who vote for what nobody else was shown do not keep honest leaders from proposing. Any quorum has every timely reveal.
-    fn basis(&self) -> Option<Basis> {
+    /// What to propose: every bit-vote held, but for those that name commits withheld from us. These commits are asked for. Meanwhile as few
+    /// votes are left out as it takes, so that liars who vote for what nobody else was shown do not keep honest leaders from proposing. Any
+    /// quorum has every timely reveal.
+    fn basis(&mut self, effects: &mut Vec<Effect>) -> Option<Basis> {
         let mut bit_votes = self.bit_votes.clone();
         let counted = loop {
             let counted = messages::single(&counted_commits(&self.setting, bit_votes.values()));
@@ -60,12 +61,18 @@ impl Close {
             if withheld.is_empty() {
                 break counted;
             }
+            for (oracle, commit) in &withheld {
+                if self.fetched.insert((*oracle, *commit)) {
+                    let from = voters_for(&(*oracle, *commit), self.bit_votes.values());
+                    effects.push(Effect::FetchReveal { oracle: *oracle, commit: *commit, from });
+                }
+            }
             let names = |signed: &SignedBitVote| signed.vote.held.iter().filter(|key| withheld.contains(key)).count();
             let (voter, _) = bit_votes.iter().max_by_key(|(voter, signed)| (names(signed), **voter))?;
             let voter = *voter;
             bit_votes.remove(&voter);
             if !self.setting.is_quorum(self.setting.weight_of(bit_votes.keys())) {
-                // Nobody could follow: another leader's turn comes.
+                // Nobody could follow until what we lack has come, or another leader's turn.
                 return None;
             }
         };

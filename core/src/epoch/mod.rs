@@ -84,7 +84,7 @@ pub enum Effect {
     },
     /// Send our proposal to all, and feed it back.
     SendProposal(Box<Verified<Proposal>>),
-    /// Ask these oracles for a reveal that counts and that we lack.
+    /// Ask these oracles for a reveal that counts and that we lack, and for its commit. An honest voter holds both.
     FetchReveal {
         /// Whose reveal.
         oracle: OracleId,
@@ -299,15 +299,19 @@ impl Close {
         self.setting.end_ms().saturating_add(offset_ms)
     }
 
-    /// Holds at most two commits of one oracle: the second proves that it equivocated.
     fn hold_commit(&mut self, now_ms: u64, signed: SignedCommit) {
-        let oracle = signed.commit.oracle;
-        let held = self.commits_of(oracle);
-        let key = (oracle, signed.commit.digest(&self.setting.instance));
-        if held < 2 {
+        let key = (signed.commit.oracle, signed.commit.digest(&self.setting.instance));
+        if self.has_room_for(&key) {
             let in_time = now_ms <= self.after_end(self.setting.params.deadlines.commit_ms);
             self.commits.entry(key).or_insert(HeldCommit { signed, in_time });
         }
+    }
+
+    /// Two commits of one oracle are held, since the second proves that it equivocated, and beyond these what counts: whoever was shown two
+    /// others must be able to propose. Fewer than six for each member can count, for a vote names no more than two for each.
+    fn has_room_for(&self, key: &(OracleId, Hash32)) -> bool {
+        let of_oracle = self.commits.keys().filter(|(by, _)| *by == key.0).count();
+        of_oracle < 2 || self.setting.is_third(self.setting.weight_of(&voters_for(key, self.bit_votes.values())))
     }
 
     /// Takes over a proposal with the commits and bit-votes it carries: an oracle that withheld its commit from us cannot keep us from
@@ -338,7 +342,7 @@ impl Close {
             Input::Commit(signed) => {
                 let commit = &signed.get().commit;
                 let key = (commit.oracle, commit.digest(&self.setting.instance));
-                !self.commits.contains_key(&key) && self.commits_of(commit.oracle) < 2
+                !self.commits.contains_key(&key) && self.has_room_for(&key)
             }
             Input::Reveal(verified) => !self.reveals.contains_key(&(verified.reveal.oracle, verified.commit_digest)),
             Input::BitVote(signed) => !self.bit_votes.contains_key(&signed.get().vote.oracle),
@@ -413,10 +417,6 @@ impl Close {
         let mut other = self.signatures.iter().filter(|((view, digest), _)| *view == signed.view && *digest != signed.digest);
         let (digest, signature) = other.find_map(|((_, digest), by)| Some((*digest, *by.get(&signed.oracle)?)))?;
         Some(Misbehaviour::reports(ReportSignature { digest, signature, ..*signed }, *signed))
-    }
-
-    fn commits_of(&self, oracle: OracleId) -> usize {
-        self.commits.keys().filter(|(by, _)| *by == oracle).count()
     }
 
     /// One signature per (view, member): whoever signs two digests of one view counts once here and is slashed elsewhere.
@@ -526,8 +526,7 @@ impl Close {
                 None => {
                     complete = false;
                     if self.fetched.insert((oracle, digest)) {
-                        let from =
-                            basis.bit_votes.iter().filter(|s| s.vote.held.contains(&(oracle, digest))).map(|s| s.vote.oracle).collect();
+                        let from = voters_for(&(oracle, digest), &basis.bit_votes);
                         effects.push(Effect::FetchReveal { oracle, commit: digest, from });
                     }
                 }
@@ -543,6 +542,10 @@ impl Close {
             })
         })
     }
+}
+
+fn voters_for<'a>(key: &(OracleId, Hash32), votes: impl IntoIterator<Item = &'a SignedBitVote>) -> Vec<OracleId> {
+    votes.into_iter().filter(|signed| signed.vote.held.binary_search(key).is_ok()).map(|signed| signed.vote.oracle).collect()
 }
 
 fn is_due(asked_ms: Option<u64>, now_ms: u64) -> bool {

@@ -206,8 +206,9 @@ impl Net {
             }
             Effect::SendProposal(proposal) => Message::Proposal(proposal.into_inner()),
             Effect::FetchReveal { oracle, commit, from } => {
-                let found = from.iter().find_map(|peer| self.nodes[peer.0 as usize - 1].reveal(oracle, &commit).cloned());
-                if let Some(verified) = found {
+                let opened = |node: &Close| Some((*node.commit(oracle, &commit)?, node.reveal(oracle, &commit)?.clone()));
+                if let Some((signed, verified)) = from.iter().find_map(|peer| opened(&self.nodes[peer.0 as usize - 1])) {
+                    queue.push_back((by, Input::Commit(verify_commit(&setting, signed).unwrap())));
                     queue.push_back((by, Input::Reveal(Box::new(verified))));
                 }
                 return;
@@ -352,40 +353,40 @@ fn a_reveal_that_reached_one_node_late_is_fetched_not_dropped() {
     assert_eq!(net.certified.len(), 4, "the node that lacked the reveal certifies too");
 }
 
-#[test]
-fn a_proposal_that_leaves_out_a_counted_commit_is_refused() {
+/// A node that holds every bit-vote, and what the first leader may propose of all that it holds.
+fn proposed() -> (Close, Proposal) {
     let mut net = Net::new(4, perfect());
     net.run_until(4_300);
-    let node = &net.nodes[0];
-    let setting = node.setting().clone();
+    let node = net.nodes.swap_remove(0);
     let leader = node.leader(0).unwrap();
-    let bit_votes: Vec<SignedBitVote> = node.bit_votes.values().cloned().collect();
-    let commits: Vec<SignedCommit> = node.commits.values().map(|held| held.signed).skip(1).collect();
-    let report_digest = Hash32([5; 32]);
-    let signature = secret(leader.0).sign(Domain::Report, &signing_message(&setting.instance, 0, 0, &report_digest));
-    let proposal = Proposal { epoch: 0, view: 0, leader, basis: Basis { commits, bit_votes: bit_votes.clone() }, report_digest, signature };
+    let bit_votes = node.bit_votes.values().cloned().collect();
+    let commits = node.commits.values().map(|held| held.signed).collect();
+    let ReportSignature { digest, signature, .. } = signed_report(node.setting(), leader.0, 0, Hash32([5; 32]));
+    let proposal = Proposal { epoch: 0, view: 0, leader, basis: Basis { commits, bit_votes }, report_digest: digest, signature };
+    (node, proposal)
+}
+
+#[test]
+fn a_proposal_that_leaves_out_a_counted_commit_is_refused() {
+    let (node, mut proposal) = proposed();
+    let (setting, leader) = (node.setting().clone(), proposal.leader);
+    proposal.basis.commits.remove(0);
     assert_eq!(verify_proposal(&setting, leader, proposal.clone()).unwrap_err(), MessageError::Incomplete);
-    let few = Proposal { basis: Basis { bit_votes: bit_votes[..2].to_vec(), ..proposal.basis.clone() }, ..proposal.clone() };
+    let mut few = proposal.clone();
+    few.basis.bit_votes.truncate(2);
     assert_eq!(verify_proposal(&setting, leader, few).unwrap_err(), MessageError::Incomplete);
     let other = OracleId(if leader.0 == 1 { 2 } else { 1 });
     assert!(matches!(verify_proposal(&setting, other, proposal), Err(MessageError::Leader { .. })));
 }
 
-// Defence: `Close::verify_proposal` knows a statement by all of it. Known by its author or digest alone, a leader puts a signature under
-// another's statement that the author never made, and the report's certificate rests on it.
+// Defence: `Close::verify_proposal` knows a statement by all of it. Known by its author alone, a leader carries a vote that the author never
+// cast; known by its digest alone, one whose signature proves nothing to anybody else.
 #[test]
 fn a_held_statement_under_another_signature_is_checked() {
-    let mut net = Net::new(4, perfect());
-    net.run_until(4_300);
-    let node = &net.nodes[0];
-    let setting = node.setting().clone();
-    let leader = node.leader(0).unwrap();
-    let bit_votes: Vec<SignedBitVote> = node.bit_votes.values().cloned().collect();
-    let commits: Vec<SignedCommit> = node.commits.values().map(|held| held.signed).collect();
-    let ReportSignature { digest, signature, .. } = signed_report(&setting, leader.0, 0, Hash32([5; 32]));
-    let sound = Proposal { epoch: 0, view: 0, leader, basis: Basis { commits, bit_votes }, report_digest: digest, signature };
+    let (node, sound) = proposed();
+    let signature = sound.signature;
     assert!(node.verify_proposal(sound.clone()).is_ok());
-    let stranger = Close::new(setting.clone(), None);
+    let stranger = Close::new(node.setting().clone(), None);
     assert_eq!(stranger.verify_proposal(sound.clone()), node.verify_proposal(sound.clone()), "who holds nothing checks all");
 
     let mut other_commit = sound.clone();
@@ -395,7 +396,7 @@ fn a_held_statement_under_another_signature_is_checked() {
     let mut other_text = sound;
     other_text.basis.bit_votes[1].vote.held.pop();
     for bent in [other_commit, other_vote, other_text] {
-        for close in [node, &stranger] {
+        for close in [&node, &stranger] {
             assert!(matches!(close.verify_proposal(bent.clone()), Err(MessageError::Signature(_))));
         }
     }
@@ -536,6 +537,52 @@ fn a_commit_withheld_from_one_node_does_not_stop_the_report() {
     assert!(outcome.paid_oracles.contains(&liar), "its reveal was timely for more than a third");
 }
 
+/// Who leads the first views.
+fn leaders<const N: usize>(oracles: u64) -> [OracleId; N] {
+    let close = Close::new(setting(oracles, 3), None);
+    std::array::from_fn(|view| close.leader(view as u64).unwrap())
+}
+
+// Defence: `Close::basis` asks for withheld commits. Without it an oracle that shows its commit to some takes their turns from all leaders
+// that it does not show it to, whenever every other vote is needed.
+#[test]
+fn a_leader_fetches_a_withheld_commit_that_counts() {
+    let [victim, liar] = leaders(4);
+    let wire = move |_, from, to, message: &Message| match message {
+        Message::Commit(_) | Message::Reveal(_) => (from, to) != (liar, victim),
+        _ => from != liar,
+    };
+    let mut net = Net::new(4, Box::new(wire));
+    net.run_until(7_000);
+    let (certificate, outcome) = net.check().expect("certified");
+    assert_eq!((certificate.report.view, certificate.signer_bits().count()), (0, 3));
+    assert!(outcome.paid_oracles.contains(&liar), "its reveal was timely for more than a third");
+}
+
+// Defence: `Close::has_room_for`, a commit that counts is held beside two others. Without it an oracle takes their turns from leaders by
+// showing them two commits that nobody else sees.
+#[test]
+fn a_leader_that_was_shown_two_other_commits_fetches_the_one_that_counts() {
+    let [victim, liar, away] = leaders(7);
+    let wire = move |_, from, to, message: &Message| match message {
+        Message::Commit(_) => (from, to) != (liar, victim),
+        Message::Reveal(_) => true,
+        _ => ![liar, away].contains(&from),
+    };
+    let mut net = Net::new(7, Box::new(wire));
+    let setting = net.nodes[0].setting().clone();
+    let (_, commit) = observed(&setting, liar.0, liar.0 as u8);
+    for other in [1, 2] {
+        let other = Commit { log_head: Hash32([other; 32]), ..commit };
+        net.input(victim.0, Input::Commit(signed_commit(&setting, liar.0, other)));
+    }
+    net.run_until(7_000);
+    let (certificate, outcome) = net.check().expect("certified");
+    assert_eq!((certificate.report.view, certificate.signer_bits().count()), (0, 5));
+    assert!(!outcome.paid_oracles.contains(&liar));
+    assert_eq!(outcome.paid_oracles.len(), 6);
+}
+
 // Defence: `single` and `Close::reveal`; without it an oracle that shows one commit to each half stops every epoch: no leader holds both.
 #[test]
 fn one_commit_shown_to_each_half_stops_nothing() {
@@ -589,7 +636,17 @@ fn useless_statements_are_no_news() {
         node.step(setting.end_ms(), Input::Commit(commit.clone()));
         assert!(!node.is_news(&Input::Commit(commit.clone())), "known");
     }
-    assert!(!node.is_news(&Input::Commit(commits[2].clone())), "two prove the equivocation, a third proves nothing");
+    let third = Input::Commit(commits[2].clone());
+    assert!(!node.is_news(&third), "two prove the equivocation, a third proves nothing");
+    let votes_for_third = |by| {
+        Input::BitVote(Verified::own(signed_vote(&setting, by, vec![(OracleId(4), commits[2].get().commit.digest(&setting.instance))])))
+    };
+    node.step(setting.end_ms(), votes_for_third(4));
+    assert!(!node.is_news(&third), "what a quarter votes for does not count");
+    node.step(setting.end_ms(), votes_for_third(3));
+    assert!(node.is_news(&third));
+    node.step(setting.end_ms(), third.clone());
+    assert!(!node.is_news(&third), "known");
     let wish = |view| {
         let signature = secret(4).sign(Domain::ViewWish, &wish_message(&setting.instance, 0, view, OracleId(4)));
         Input::Wish(verify_wish(&setting, Wish { epoch: 0, view, oracle: OracleId(4), signature }).unwrap())

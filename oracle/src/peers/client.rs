@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::Reveal;
+use assay_core::observation::{Reveal, SignedCommit};
 use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::convert::wire_bytes;
 use assay_proto::oracle::v1 as wire;
@@ -142,7 +142,8 @@ impl Outgoing {
         locked(&self.shared.peers).values().map(|peer| locked(&peer.pending).digests.len()).sum()
     }
 
-    /// Asks these peers for a reveal, again and again, and hands what they give to the inbox until it takes one. Returns at once.
+    /// Asks these peers for a commit and its reveal, again and again, and hands what they give to the inbox until it holds both. Returns at
+    /// once.
     pub fn fetch_reveal(&self, peers: Vec<(OracleId, String)>, epoch: u64, oracle: OracleId, commit_digest: Hash32) {
         let Some(inbox) = self.shared.inbox.get().cloned() else {
             warn!(epoch, %oracle, "a reveal is missing and nobody takes it: no inbox is set");
@@ -338,13 +339,16 @@ impl Peer {
         }
     }
 
-    async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal> {
+    async fn opened(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<(SignedCommit, Reveal)> {
         let mut client = self.client()?;
         let request = wire::FetchRevealRequest { epoch, oracle_id: oracle.0, commit_digest: wire_bytes(commit_digest.as_bytes()) };
         let reply = tokio::time::timeout(FETCH_TIMEOUT, client.fetch_reveal(request)).await.ok()?.ok()?;
-        let bytes = reply.into_inner().reveal?;
-        match decode_reveal(&bytes) {
-            Ok(reveal) if reveal.epoch == epoch && reveal.oracle == oracle => Some(reveal),
+        let (commit, reveal) = match reply.into_inner() {
+            wire::FetchRevealReply { commit: Some(commit), reveal: Some(reveal) } => (commit.try_into(), decode_reveal(&reveal)),
+            _ => return None,
+        };
+        match (commit, reveal) {
+            (Ok(commit), Ok(reveal)) if (reveal.epoch, reveal.oracle) == (epoch, oracle) => Some((commit, reveal)),
             _ => {
                 warn!(epoch, %oracle, peer = %self.oracle, "a peer gave something else than the reveal asked for");
                 None
@@ -385,15 +389,24 @@ async fn fetch_until_taken(peers: &[Arc<Peer>], epoch: u64, oracle: OracleId, co
     loop {
         // All at once: one that stalls must not stand before one that has it.
         let mut asked: FuturesUnordered<_> =
-            peers.iter().map(async |peer| (peer.oracle, peer.reveal(epoch, oracle, commit_digest).await)).collect();
-        while let Some((peer, reveal)) = asked.next().await {
-            let Some(reveal) = reveal else { continue };
-            match inbox.deliver(Message::Reveal(Box::new(reveal))).await {
-                DeliverOutcome::Accepted | DeliverOutcome::Known => return,
-                outcome => warn!(epoch, %oracle, %peer, ?outcome, "a fetched reveal was not taken"),
+            peers.iter().map(async |peer| (peer.oracle, peer.opened(epoch, oracle, commit_digest).await)).collect();
+        while let Some((peer, opened)) = asked.next().await {
+            let Some((commit, reveal)) = opened else { continue };
+            for message in [Message::Commit(commit), Message::Reveal(Box::new(reveal))] {
+                let name = message.name();
+                if let DeliverOutcome::Refused(refusal) = inbox.deliver(message).await {
+                    warn!(epoch, %oracle, %peer, name, reason = ?refusal.reason, text = ?refusal.text, "what a peer gave was not taken");
+                }
+            }
+            // A liar gives what we hold already: taken is not enough.
+            if inbox.opened(epoch, oracle, commit_digest).await.is_some() {
+                return;
             }
         }
         tokio::time::sleep(jittered(backoff)).await;
+        if inbox.opened(epoch, oracle, commit_digest).await.is_some() {
+            return;
+        }
         backoff = backoff.saturating_mul(2).min(MAX_FETCH_BACKOFF);
     }
 }

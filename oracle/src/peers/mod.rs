@@ -12,7 +12,7 @@ use std::fmt;
 use assay_core::epoch::MessageError;
 use assay_core::hash::Hash32;
 use assay_core::ids::{OracleId, ProviderId};
-use assay_core::observation::Reveal;
+use assay_core::observation::{Reveal, SignedCommit};
 use assay_core::report::{Certificate, Outcome, StoredDigest};
 use assay_proto::oracle::v1 as wire;
 use async_trait::async_trait;
@@ -170,8 +170,8 @@ impl DeliverOutcome {
 pub trait Inbox: Send + Sync + 'static {
     /// Verifies a statement and stores it before it says `Accepted`. Repeating it is harmless.
     async fn deliver(&self, message: Message) -> DeliverOutcome;
-    /// A reveal that may be shown already.
-    async fn reveal(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<Reveal>;
+    /// A commit, by its digest, and the reveal that opens it, if both are held: a commit is opened by what may be shown already.
+    async fn opened(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<(SignedCommit, Reveal)>;
     /// A report that we signed or hold certified, by the digest that the contract keeps.
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)>;
     /// All bundles that we recorded of a provider in an epoch, by slot and order of storing; `None` before reveals are open.

@@ -107,8 +107,10 @@ impl<I: Inbox> Committee for CommitteeService<I> {
         let (caller, request) = (caller(&request)?, request.into_inner());
         let digest: Hash32 = hash(&request.commit_digest, "commit_digest").map_err(invalid)?;
         self.limited(caller, async {
-            let reveal = self.inbox.reveal(request.epoch, OracleId(request.oracle_id), digest).await;
-            Ok(wire::FetchRevealReply { reveal: reveal.as_ref().map(encode_reveal) })
+            Ok(match self.inbox.opened(request.epoch, OracleId(request.oracle_id), digest).await {
+                Some((commit, reveal)) => wire::FetchRevealReply { reveal: Some(encode_reveal(&reveal)), commit: Some((&commit).into()) },
+                None => wire::FetchRevealReply::default(),
+            })
         })
         .await
     }

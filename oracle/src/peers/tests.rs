@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assay_core::bls::{Domain, SecretKey, Signature};
 use assay_core::epoch::Wish;
 use assay_core::ids::{Address, Instance};
-use assay_core::observation::Seeds;
+use assay_core::observation::{Commit, Seeds};
 use assay_core::report::{Ledger, StoredDigest};
 use assay_proto::oracle::v1::committee_client::CommitteeClient;
 use assay_proto::oracle_convert::MAX_MESSAGE_BYTES;
@@ -47,7 +47,11 @@ pub(super) struct Recorder {
     /// So many deliveries are put off before one is accepted.
     put_off: AtomicUsize,
     refusal: Option<Refusal>,
-    reveal: Option<Reveal>,
+    /// What it was given at the start, or was delivered: a reveal goes with the commit that came last.
+    opened: Mutex<Vec<(SignedCommit, Reveal)>>,
+    commit: Mutex<Option<SignedCommit>>,
+    /// Shown to whoever asks, whatever is asked for.
+    gives: Option<(SignedCommit, Reveal)>,
     report: Option<(Certificate, Outcome)>,
     /// None before reveals are open.
     evidence: Option<Vec<Bytes>>,
@@ -64,12 +68,23 @@ impl Inbox for Recorder {
         if self.put_off.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return DeliverOutcome::Refused(Refusal::later("the epoch is not open here"));
         }
+        match &message {
+            Message::Commit(signed) => *self.commit.lock().unwrap() = Some(*signed),
+            Message::Reveal(reveal) => {
+                let signed = self.commit.lock().unwrap().unwrap();
+                self.opened.lock().unwrap().push((signed, (**reveal).clone()));
+            }
+            _ => {}
+        }
         self.got.send(message).unwrap();
         self.refusal.clone().map_or(DeliverOutcome::Accepted, DeliverOutcome::Refused)
     }
 
-    async fn reveal(&self, epoch: u64, oracle: OracleId, _: Hash32) -> Option<Reveal> {
-        self.reveal.clone().filter(|reveal| reveal.epoch == epoch && reveal.oracle == oracle)
+    async fn opened(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<(SignedCommit, Reveal)> {
+        let wanted = |(signed, _): &&(SignedCommit, Reveal)| {
+            (signed.commit.epoch, signed.commit.oracle) == (epoch, oracle) && signed.commit.digest(&terms(1).instance) == commit_digest
+        };
+        self.gives.clone().or_else(|| self.opened.lock().unwrap().iter().find(wanted).cloned())
     }
 
     async fn report(&self, epoch: u64, digest: StoredDigest) -> Option<(Option<Certificate>, Outcome)> {
@@ -88,7 +103,18 @@ impl Inbox for Recorder {
 
 pub(super) fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
     let (got, received) = mpsc::unbounded_channel();
-    (Recorder { got, put_off: AtomicUsize::new(0), refusal: None, reveal: None, report: None, evidence: None, stuck: false }, received)
+    let recorder = Recorder {
+        got,
+        put_off: AtomicUsize::new(0),
+        refusal: None,
+        opened: Mutex::default(),
+        commit: Mutex::default(),
+        gives: None,
+        report: None,
+        evidence: None,
+        stuck: false,
+    };
+    (recorder, received)
 }
 
 /// A port that is ours and that nobody listens on yet: connections are refused.
@@ -260,19 +286,32 @@ async fn a_peer_that_moved_is_found_at_its_new_endpoint() {
     next(&mut at_two).await;
 }
 
+/// A commit of the reveal's author; only the log head tells one from another.
+fn commit(log_head: u8) -> SignedCommit {
+    let Reveal { epoch, oracle, seeds, .. } = reveal();
+    let commit = Commit { epoch, oracle, root: Hash32([8; 32]), leaf_count: 0, log_head: Hash32([log_head; 32]), seeds };
+    SignedCommit { commit, signature: signature() }
+}
+
 #[tokio::test]
-async fn a_missing_reveal_is_fetched_from_whoever_has_the_right_one() {
+async fn a_missing_commit_and_its_reveal_are_asked_for_until_the_right_ones_came() {
     let (stop, _guard) = stopping();
-    let ((two, _), (mut three, _), (four, _)) = (recorder(), recorder(), recorder());
-    three.reveal = Some(reveal());
-    // The second peer has none; the fourth is never asked.
-    let peers =
-        vec![(OracleId(2), up(tls(2), two, &stop)), (OracleId(3), up(tls(3), three, &stop)), (OracleId(4), up(tls(4), four, &stop))];
+    let ((none, _), (mut liar, _), (honest, _)) = (recorder(), recorder(), recorder());
+    let asked = |signed: SignedCommit| signed.commit.digest(&terms(1).instance);
+    liar.gives = Some((commit(2), reveal()));
+    honest.opened.lock().unwrap().push((commit(1), reveal()));
+    let (socket, endpoint) = reserved();
+    let peers = vec![(OracleId(2), up(tls(2), none, &stop)), (OracleId(3), up(tls(3), liar, &stop)), (OracleId(4), endpoint)];
     let (mut own, mut at_own) = recorder();
-    own.put_off = AtomicUsize::new(1);
+    own.put_off = AtomicUsize::new(2);
     let outgoing = outgoing(&stop);
     outgoing.deliver_to(Arc::new(own));
-    outgoing.fetch_reveal(peers, 5, OracleId(9), Hash32([6; 32]));
+    outgoing.fetch_reveal(peers, 5, OracleId(9), asked(commit(1)));
+    assert_eq!(next(&mut at_own).await, Message::Commit(commit(2)));
+    assert_eq!(next(&mut at_own).await, Message::Reveal(Box::new(reveal())));
+    // What the liar gave is taken, but is not what was asked for.
+    start(socket, tls(4), honest, &stop);
+    while next(&mut at_own).await != Message::Commit(commit(1)) {}
     assert_eq!(next(&mut at_own).await, Message::Reveal(Box::new(reveal())));
 }
 

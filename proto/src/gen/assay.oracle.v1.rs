@@ -26,11 +26,15 @@ pub struct FetchRevealRequest {
     #[prost(bytes = "bytes", tag = "3")]
     pub commit_digest: ::prost::bytes::Bytes,
 }
+/// Both, or neither when one of them is not held.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchRevealReply {
-    /// An encoded Reveal, at most 16 MiB. Absent when it is not held.
+    /// An encoded Reveal, at most 16 MiB.
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub reveal: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The commit asked for.
+    #[prost(message, optional, tag = "2")]
+    pub commit: ::core::option::Option<SignedCommit>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchStatementsRequest {

@@ -38,6 +38,8 @@ listed! {
         WishAmplified,
         /// A reveal that counts was missing and was fetched.
         RevealFetched,
+        /// The commit that it opens was missing too: its oracle had withheld it, or shown others.
+        CommitFetched,
         /// An accepted report that a node had not computed was fetched.
         ReportFetched,
         /// A peer's lie about an accepted report was refused.

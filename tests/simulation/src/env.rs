@@ -34,10 +34,12 @@ pub enum Event {
     Attempt(Delivery),
     /// Bytes arrive.
     Arrive(Delivery),
-    /// A node asks for a missing reveal, again and again.
+    /// A node asks for a missing reveal and its commit, again and again.
     Fetch(Fetch),
     /// The question arrives at a peer.
     FetchAsked(Fetch, OracleId),
+    /// A peer's answer: the commit, then the reveal.
+    FetchAnswered(OracleId, OracleId, [ParcelId; 2]),
     /// A node asks for an accepted report.
     ReportAsked {
         by: OracleId,

@@ -356,6 +356,9 @@ impl Node {
             Effect::SendProposal(proposal) => (Message::Proposal(Box::new(proposal.into_inner())), None),
             Effect::FetchReveal { oracle, commit, from } => {
                 env.coverage.branch(Branch::RevealFetched);
+                if self.running.get(&epoch).is_some_and(|running| running.close.commit(oracle, &commit).is_none()) {
+                    env.coverage.branch(Branch::CommitFetched);
+                }
                 let fetch = Fetch { by: self.id, run: self.run, epoch, oracle, commit, from: Rc::new(from), attempt: 0 };
                 env.queue.at(env.now_ms, Event::Fetch(fetch));
                 return Ok(None);
@@ -474,8 +477,9 @@ impl Node {
         Wish { epoch, view, oracle: self.id, signature: self.key.sign(Domain::ViewWish, &message) }
     }
 
-    /// A reveal that this node may show.
-    pub fn shown(&self, epoch: u64, oracle: OracleId, commit: &Hash32) -> Option<Reveal> {
-        self.running.get(&epoch)?.close.reveal(oracle, commit).map(|verified| verified.reveal.clone())
+    /// A commit and its reveal that this node may show.
+    pub fn shown(&self, epoch: u64, oracle: OracleId, commit: &Hash32) -> Option<(SignedCommit, Reveal)> {
+        let close = &self.running.get(&epoch)?.close;
+        Some((*close.commit(oracle, commit)?, close.reveal(oracle, commit)?.reveal.clone()))
     }
 }

@@ -150,6 +150,13 @@ impl World {
             }
             Event::Fetch(fetch) => self.at(fetch.by, fetch.run, |node, env| ask(node, env, fetch)),
             Event::FetchAsked(fetch, of) => self.with(of, |node, env| answer(node, env, &fetch)),
+            Event::FetchAnswered(to, from, parcels) => self.with(to, |node, env| {
+                for parcel in parcels {
+                    if node.up {
+                        node.deliver(env, from, parcel);
+                    }
+                }
+            }),
             Event::ReportAsked { by, of, epoch, digest } => self.with(of, |node, env| node.give_report(env, by, epoch, &digest)),
             Event::ReportGiven { to, certificate, outcome } => self.with(to, |node, env| {
                 if node.up {
@@ -335,7 +342,7 @@ fn strike(node: &mut Node, env: &mut Env, fault: Fault, to_ms: u64, skip: u32) {
     }
 }
 
-/// Asks all who say that they hold a reveal, until it came.
+/// Asks all who say that they hold a reveal and its commit, until they came.
 fn ask(node: &Node, env: &mut Env, fetch: Fetch) {
     if node.running.get(&fetch.epoch).is_none_or(|r| r.close.is_settled() || r.close.reveal(fetch.oracle, &fetch.commit).is_some()) {
         return;
@@ -353,13 +360,12 @@ fn answer(node: &Node, env: &mut Env, fetch: &Fetch) {
     if node.adversary == Some(Adversary::Mute) {
         return;
     }
-    let Some(reveal) = node.shown(fetch.epoch, fetch.oracle, &fetch.commit).filter(|_| node.up) else { return };
+    let Some((commit, reveal)) = node.shown(fetch.epoch, fetch.oracle, &fetch.commit).filter(|_| node.up) else { return };
     env.disclosed(reveal.oracle, fetch.epoch);
-    let parcel = env.memo.encode(&Message::Reveal(Box::new(reveal)));
     // One reply to one question: whoever asked asks again if it is lost.
-    let deadline_ms = env.now_ms;
-    let delivery = crate::env::Delivery { from: node.id, run: node.run, to: fetch.by, parcel, attempt: 0, deadline_ms };
-    env.send(delivery);
+    let parcels = [Message::Commit(commit), Message::Reveal(Box::new(reveal))].map(|message| env.memo.encode(&message));
+    let Some(delay) = env.net.delays(&mut env.prng, node.id, fetch.by).first().copied() else { return };
+    env.queue.at(env.now_ms + delay, Event::FetchAnswered(fetch.by, node.id, parcels));
 }
 
 /// The seeds that an oracle measures an epoch under: the beacon's, or the fallback for rounds that it sees late.

@@ -469,7 +469,12 @@ impl Inbox for LowViews {
         }
     }
 
-    async fn reveal(&self, _: u64, _: OracleId, _: Hash32) -> Option<assay_core::observation::Reveal> {
+    async fn opened(
+        &self,
+        _: u64,
+        _: OracleId,
+        _: Hash32,
+    ) -> Option<(assay_core::observation::SignedCommit, assay_core::observation::Reveal)> {
         None
     }
 
