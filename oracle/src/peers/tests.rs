@@ -289,7 +289,8 @@ async fn a_peer_that_moved_is_found_at_its_new_endpoint() {
 /// A commit of the reveal's author; only the log head tells one from another.
 fn commit(log_head: u8) -> SignedCommit {
     let Reveal { epoch, oracle, seeds, .. } = reveal();
-    let commit = Commit { epoch, oracle, root: Hash32([8; 32]), leaf_count: 0, log_head: Hash32([log_head; 32]), seeds };
+    let (root, log_head) = (Hash32([8; 32]), Hash32([log_head; 32]));
+    let commit = Commit { epoch, oracle, seeds: seeds.digest(), secure: true, root, leaf_count: 0, log_head };
     SignedCommit { commit, signature: signature() }
 }
 
