@@ -34,6 +34,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// A missing reveal is asked for as long as an epoch may close, ever more rarely.
 const FETCH_FOR: Duration = Duration::from_secs(60 * 60);
 const MAX_FETCH_BACKOFF: Duration = Duration::from_secs(10);
+/// A reveal is large: one peer is asked for it, so long after it two more, then four, until somebody gave it.
+const FETCH_WIDENS_AFTER: Duration = Duration::from_millis(250);
 /// Statements on their way to one peer at the same time.
 const IN_FLIGHT: usize = 4;
 /// Statements waiting for one peer. Peers share their bytes.
@@ -145,14 +147,30 @@ impl Outgoing {
     /// Asks these peers for a commit and its reveal, again and again, and hands what they give to the inbox until it holds both. Returns at
     /// once.
     pub fn fetch_reveal(&self, peers: Vec<(OracleId, String)>, epoch: u64, oracle: OracleId, commit_digest: Hash32) {
+        self.fetch_reveal_widening(FETCH_WIDENS_AFTER, peers, epoch, oracle, commit_digest);
+    }
+
+    /// As [`Self::fetch_reveal`], asking more peers after so long.
+    pub(super) fn fetch_reveal_widening(
+        &self,
+        widens_after: Duration,
+        peers: Vec<(OracleId, String)>,
+        epoch: u64,
+        oracle: OracleId,
+        commit_digest: Hash32,
+    ) {
         let Some(inbox) = self.shared.inbox.get().cloned() else {
             warn!(epoch, %oracle, "a reveal is missing and nobody takes it: no inbox is set");
             return;
         };
-        let peers = self.shared.others(peers);
+        let mut peers = self.shared.others(peers);
+        // Many may lack the same reveal: each begins with another peer.
+        let begin = usize::try_from(self.shared.me.0).unwrap_or(0).checked_rem(peers.len()).unwrap_or(0);
+        peers.rotate_left(begin);
         let cancel = self.shared.cancel.clone();
         tokio::spawn(async move {
-            let fetching = tokio::time::timeout(FETCH_FOR, fetch_until_taken(&peers, epoch, oracle, commit_digest, inbox.as_ref()));
+            let fetching =
+                tokio::time::timeout(FETCH_FOR, fetch_until_taken(widens_after, &peers, epoch, oracle, commit_digest, inbox.as_ref()));
             if let Some(Err(_)) = cancel.run_until_cancelled(fetching).await {
                 warn!(epoch, %oracle, "no peer gave a reveal that fits its commit");
             }
@@ -384,12 +402,22 @@ impl Peer {
     }
 }
 
-async fn fetch_until_taken(peers: &[Arc<Peer>], epoch: u64, oracle: OracleId, commit_digest: Hash32, inbox: &dyn Inbox) {
+async fn fetch_until_taken(
+    widens_after: Duration,
+    peers: &[Arc<Peer>],
+    epoch: u64,
+    oracle: OracleId,
+    commit_digest: Hash32,
+    inbox: &dyn Inbox,
+) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        // All at once: one that stalls must not stand before one that has it.
-        let mut asked: FuturesUnordered<_> =
-            peers.iter().map(async |peer| (peer.oracle, peer.opened(epoch, oracle, commit_digest).await)).collect();
+        // One that stalls does not stand before one that has it for long.
+        let ask = async |(place, peer): (u32, &Arc<Peer>)| {
+            tokio::time::sleep(widens_after.saturating_mul(place.saturating_add(1).ilog2())).await;
+            (peer.oracle, peer.opened(epoch, oracle, commit_digest).await)
+        };
+        let mut asked: FuturesUnordered<_> = (0..).zip(peers).map(ask).collect();
         while let Some((peer, opened)) = asked.next().await {
             let Some((commit, reveal)) = opened else { continue };
             for message in [Message::Commit(commit), Message::Reveal(Box::new(reveal))] {

@@ -49,6 +49,8 @@ pub(super) struct Recorder {
     refusal: Option<Refusal>,
     /// What it was given at the start, or was delivered: a reveal goes with the commit that came last.
     opened: Mutex<Vec<(SignedCommit, Reveal)>>,
+    /// So often it was asked for a reveal.
+    asked: Arc<AtomicUsize>,
     commit: Mutex<Option<SignedCommit>>,
     /// Shown to whoever asks, whatever is asked for.
     gives: Option<(SignedCommit, Reveal)>,
@@ -81,6 +83,7 @@ impl Inbox for Recorder {
     }
 
     async fn opened(&self, epoch: u64, oracle: OracleId, commit_digest: Hash32) -> Option<(SignedCommit, Reveal)> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let wanted = |(signed, _): &&(SignedCommit, Reveal)| {
             (signed.commit.epoch, signed.commit.oracle) == (epoch, oracle) && signed.commit.digest(&terms(1).instance) == commit_digest
         };
@@ -108,6 +111,7 @@ pub(super) fn recorder() -> (Recorder, mpsc::UnboundedReceiver<Message>) {
         put_off: AtomicUsize::new(0),
         refusal: None,
         opened: Mutex::default(),
+        asked: Arc::default(),
         commit: Mutex::default(),
         gives: None,
         report: None,
@@ -314,6 +318,28 @@ async fn a_missing_commit_and_its_reveal_are_asked_for_until_the_right_ones_came
     start(socket, tls(4), honest, &stop);
     while next(&mut at_own).await != Message::Commit(commit(1)) {}
     assert_eq!(next(&mut at_own).await, Message::Reveal(Box::new(reveal())));
+}
+
+// Defence: `FETCH_WIDENS_AFTER`; without it each missing reveal of 16 MiB comes from every member that holds it.
+#[tokio::test]
+async fn a_reveal_that_all_hold_is_asked_of_one() {
+    let (stop, _guard) = stopping();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let holder = |oracle| {
+        let (mut holder, _) = recorder();
+        holder.opened.lock().unwrap().push((commit(1), reveal()));
+        holder.asked = asked.clone();
+        (OracleId(oracle), up(tls(oracle), holder, &stop))
+    };
+    let peers = (2..=8).map(holder).collect();
+    let (own, mut at_own) = recorder();
+    let outgoing = outgoing(&stop);
+    outgoing.deliver_to(Arc::new(own));
+    let never = Duration::from_secs(3_600);
+    outgoing.fetch_reveal_widening(never, peers, 5, OracleId(9), commit(1).commit.digest(&terms(1).instance));
+    assert_eq!(next(&mut at_own).await, Message::Commit(commit(1)));
+    assert_eq!(next(&mut at_own).await, Message::Reveal(Box::new(reveal())));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
