@@ -10,7 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection, query, query_as};
 use tracing::warn;
 
-use super::{Protection, ProtectionError, Tx, classified, damaged, schema, shown_key, stored};
+use super::error::{ProtectionError, classified, damaged, schema};
+use super::interchange::shown_key;
+use super::{Protection, Tx, stored};
 
 /// A restart may overlap a little with the process that ends.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
